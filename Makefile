@@ -1,0 +1,45 @@
+# Every target does its own set-up from a bare Debian with python3.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.ready
+PEER_STAMP := .venv-peers/.ready
+WORKERS ?= 2
+
+.PHONY: demo test setup peers prove lint types unit clean
+
+demo: $(STAMP)
+	$(BIN)/spikefab demo
+
+test: $(STAMP) lint types unit
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
+
+types: $(STAMP)
+	$(BIN)/mypy compiler emulator rtl boards cli bench
+
+unit: $(STAMP)
+	$(BIN)/pytest -n $(WORKERS) -m "not prove"
+
+# What takes longer than `make test` may.
+prove: $(STAMP)
+	$(BIN)/pytest -n $(WORKERS) -m prove
+
+setup: $(STAMP)
+
+peers: $(PEER_STAMP)
+
+$(STAMP): pyproject.toml tools/ensure-venv
+	tools/ensure-venv $(PYTHON) .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+# The benchmark's peers, and what the example was trained with; never needed to use Spikefab.
+$(PEER_STAMP): bench/peers/requirements.txt tools/ensure-venv
+	tools/ensure-venv $(PYTHON) .venv-peers --compiler
+	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/requirements.txt
+	touch $@
+
+clean:
+	rm -rf .venv .venv-peers demo-out

@@ -1,0 +1,80 @@
+"""Spikefab: from a trained spiking neural network to a bit-exact fixed-point neuromorphic core."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .compiler.compile import compile_network
+from .compiler.float_reference import FloatReference
+from .compiler.frontend.nir_reader import load
+from .compiler.ir.chip import CHIPS, ChipSpec
+from .compiler.ir.device import Device
+from .compiler.ir.errors import SpikefabError
+from .compiler.ir.file import load as load_program
+from .compiler.ir.file import save as save_program
+from .compiler.ir.machine import Machine
+from .compiler.ir.neuron import Update, neuron_model
+from .compiler.ir.program import Program
+from .compiler.ir.spikes import Recording, SpikeTrain, load_input
+from .compiler.network import Generated, Network, Rows, Triples
+from .compiler.report import Report
+from .emulator.emulator import Emulator
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CHIPS",
+    "ChipSpec",
+    "Device",
+    "Emulator",
+    "FloatReference",
+    "Generated",
+    "Machine",
+    "Network",
+    "Program",
+    "Recording",
+    "Report",
+    "Rows",
+    "SpikeTrain",
+    "SpikefabError",
+    "Triples",
+    "Update",
+    "compile",
+    "load",
+    "load_input",
+    "load_program",
+    "neuron_model",
+    "save_program",
+]
+
+
+def compile(
+    network: Network | str | Path,
+    chip: str | ChipSpec = "auto",
+    *,
+    weight_bits: int = 8,
+    dilate: bool = False,
+    cores: int | None = None,
+    seed: int = 1,
+    calibrate: Mapping[str, SpikeTrain] | None = None,
+    **reading: Any,
+) -> tuple[Program, Report]:
+    """A program for a chip, and the report of the mapping.
+
+    `network` is a `Network` or a NIR file; `reading` is then what `load` takes (dt, reset,
+    discretisation, fires, profile). The rest is as in `compile_network`. Raises SpikefabError.
+    """
+    if not isinstance(network, Network):
+        network = load(network, **reading)
+    return compile_network(
+        network,
+        chip,
+        weight_bits=weight_bits,
+        dilate=dilate,
+        cores=cores,
+        seed=seed,
+        calibrate=calibrate,
+        device=Emulator,
+    )

@@ -1,0 +1,1 @@
+"""What a host does with a board: link, bitstream, diff. It comes with a later issue."""

@@ -1,0 +1,113 @@
+"""`spikefab compile`: from a network file to a program file, with the mapping report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import Report, SpikefabError, compile, load, load_input, save_program
+from .console import say, say_json, share, table
+
+
+@click.command("compile")
+@click.argument("net")
+@click.option("-o", "--output", required=True, help="The program file to write.")
+@click.option("--chip", default="auto", show_default=True, help="A named chip or a .json file.")
+@click.option("--profile", help="What wrote the file: snntorch, nir.")
+@click.option("--dt", type=float, help="Seconds per step.")
+@click.option("--reset", type=click.Choice(["zero", "subtract"]))
+@click.option("--discretisation", type=click.Choice(["euler", "exponential"]))
+@click.option("--fires", type=click.Choice([">", ">="]), help="How a potential is compared.")
+@click.option("--dilate", is_flag=True, help="Allow several ticks per step, for short loops.")
+@click.option("--weight-bits", type=click.IntRange(2, 16), default=8, show_default=True)
+@click.option("--cores", type=click.IntRange(1), help="Cut the network into just so many cores.")
+@click.option("--calibrate", help="Input (.npz) to choose scales on and measure fidelity with.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+def compile_command(
+    net: str,
+    output: str,
+    chip: str,
+    dilate: bool,
+    weight_bits: int,
+    cores: int | None,
+    calibrate: str | None,
+    as_json: bool,
+    **reading: Any,
+) -> None:
+    """Compile NET (a .nir file) to a program, and print the mapping report."""
+    if not Path(output).resolve().parent.is_dir():
+        raise SpikefabError("cannot write", output, "its folder does not exist")
+    network = load(net, **reading)
+    spikes = None
+    if calibrate is not None:
+        spikes = load_input(calibrate, {i.name: i.size for i in network.inputs})
+    program, report = compile(
+        network,
+        chip,
+        weight_bits=weight_bits,
+        dilate=dilate,
+        cores=cores,
+        calibrate=spikes,
+    )
+    save_program(program, output)
+    if as_json:
+        say_json({**report.to_json(), "output": output})
+    else:
+        print_report(report)
+        say(f"wrote {output}")
+
+
+def print_report(report: Report) -> None:
+    """The mapping report for people."""
+    say(
+        f"{report.neurons} neurons, {report.synapses} synapses on {report.cores} core(s) of chip "
+        f"'{report.chip}', {report.period} tick(s) per step"
+    )
+    table(
+        "Populations",
+        ["name", "neurons", "synapses", "cores", "stage", "weight LSB", "weight error", "clipped",
+         "headroom", "saturated", "dead (float)", "spikes agree"],
+        [
+            [
+                p.name,
+                p.neurons,
+                p.synapses,
+                p.cores,
+                p.stage,
+                f"{p.weight_lsb:.4g}",
+                "exact" if p.exact else f"{100 * p.weight_error:.2f} %",
+                share(p.clipped),
+                f"{p.headroom_bits} bits",
+                p.saturated,
+                None if p.dead is None else f"{p.dead} ({p.dead_in_float})",
+                share(p.spike_agreement),
+            ]
+            for p in report.populations
+        ],
+    )
+    for p in report.populations:
+        say(f"  {p.name}: {p.model}, {p.weight_bits}-bit weights, potential {p.lsb:.4g} per LSB")
+    table(
+        "Fullest core",
+        ["memory", "used", "of", "fill"],
+        [
+            [m, used, limit or "unlimited", share(used / limit) if limit else None]
+            for m, (used, limit) in report.memories.items()
+        ],
+    )
+    mean = "unknown" if report.mean_cycles is None else f"{report.mean_cycles:.0f}"
+    say(
+        f"clock cycles per tick, busiest core: mean {mean}, worst {report.worst_cycles}, "
+        f"idle {report.constant_cycles}"
+    )
+    if report.agreement is not None:
+        say(
+            f"same answer as the float reference: {share(report.agreement)} of "
+            f"{report.samples} samples"
+        )
+    for name, value in report.settings.items():
+        say(f"{name}: {value}")
+    for assumption in report.assumptions:
+        say(f"assumed: {assumption}")

@@ -1,0 +1,93 @@
+"""`spikefab run`: run a program on a device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .. import Emulator, Program, Recording, SpikefabError, load_input, load_program
+from .console import progress, say, say_json
+
+
+@click.command()
+@click.argument("program")
+@click.option("--input", "input_file", help="Spikes (.npz). Without it, a run without input.")
+@click.option("--steps", type=click.IntRange(0), help="Default: to the last input.")
+@click.option("--device", default="emulator", show_default=True)
+@click.option("--record", multiple=True, metavar="NAME", help="POPULATION or POPULATION.VARIABLE.")
+@click.option("-o", "--output", help="Where to write spikes, values, records, cycles (.npz).")
+@click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True)
+@click.option("--cycles/--no-cycles", default=True, show_default=True, help="Count clock cycles.")
+@click.option("--checkpoint", help="Run without draining, then write the chip's state here.")
+@click.option("--resume", help="Go on from a checkpoint.")
+@click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
+def run(
+    program: str,
+    input_file: str | None,
+    steps: int | None,
+    device: str,
+    record: tuple[str, ...],
+    output: str | None,
+    threads: int,
+    cycles: bool,
+    checkpoint: str | None,
+    resume: str | None,
+    as_json: bool,
+) -> None:
+    """Run PROGRAM on a device and write what comes out."""
+    if device != "emulator":
+        raise SpikefabError(f"device '{device}'", "--device", "this version has the emulator only")
+    for path in (output, checkpoint):
+        if path is not None and not Path(path).resolve().parent.is_dir():
+            raise SpikefabError("cannot write", path, "its folder does not exist")
+    loaded = load_program(program)
+    if input_file is None and steps is None:
+        raise SpikefabError("nothing to run", "spikefab run", hint="give --input or --steps")
+    spikes = None
+    if input_file is not None:
+        spikes = load_input(input_file, {i.name: i.size for i in loaded.inputs})
+    if (checkpoint or resume) and spikes and any(t.sample is not None for t in spikes.values()):
+        raise SpikefabError("a batch with a checkpoint", "spikefab run", "samples restart the chip")
+    emulator = Emulator(loaded, threads=threads, counts=cycles)
+    if resume is not None:
+        emulator.resume(resume)
+    with progress("running") as report:
+        recording = emulator.run(
+            spikes, steps, record=record, drain=checkpoint is None, progress=report
+        )
+    if output is not None:
+        recording.save(output)
+    if checkpoint is not None:
+        emulator.checkpoint(checkpoint)
+    summary = summarise(loaded, recording)
+    if as_json:
+        say_json({**summary, "output": output})
+        return
+    for name, value in summary.items():
+        say(f"{name}: {value}")
+    if output is not None:
+        say(f"wrote {output}")
+
+
+def summarise(program: Program, recording: Recording) -> dict[str, Any]:
+    """The figures of a run; cycles per tick are of one core each, no total is claimed."""
+    summary: dict[str, Any] = {
+        "device": "emulator",
+        "samples": recording.samples,
+        "steps": recording.steps,
+        "ticks": recording.ticks,
+        "cores": program.cores,
+        "output_spikes": {name: len(train) for name, train in recording.spikes.items()},
+        **recording.counters,
+    }
+    if recording.cycles is not None and recording.cycles.size:
+        per_tick = recording.cycles.sum(axis=3)
+        summary["cycles_per_tick"] = {
+            "mean": float(per_tick.mean(axis=(0, 1)).max()),
+            "largest": int(per_tick.max()),
+        }
+        if program.cores == 1:
+            summary["cycles"] = int(per_tick.sum(dtype="int64"))
+    return summary

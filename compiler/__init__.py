@@ -1,0 +1,1 @@
+"""From a network description to a program: frontends, passes, float reference, report."""

@@ -1,0 +1,85 @@
+"""Compile: all passes in order, from a network to a program for a chip."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+
+from .float_reference import FloatRecording, FloatReference
+from .ir.chip import AUTO, ChipSpec, chip
+from .ir.device import Device
+from .ir.errors import SpikefabError
+from .ir.program import Program
+from .ir.spikes import SpikeTrain
+from .ir.validate import check_accumulators
+from .network import Network
+from .passes.draft import Draft, Range
+from .passes.emit import emit
+from .passes.expand import expand
+from .passes.partition import partition
+from .passes.quantise import quantise
+from .passes.retime import retime
+from .report import Fidelity, Report, measure, report
+
+
+def compile_network(
+    network: Network,
+    chip_name: str | ChipSpec = "auto",
+    *,
+    weight_bits: int = 8,
+    dilate: bool = False,
+    cores: int | None = None,
+    seed: int = 1,
+    calibrate: Mapping[str, SpikeTrain] | None = None,
+    device: Callable[[Program], Device] | None = None,
+) -> tuple[Program, Report]:
+    """The program of a network for a chip, and the report of the mapping.
+
+    weight_bits: 2 to 16; dilate: allow several ticks per step; cores: cut into just so many;
+    calibrate: input by name, on which scales are chosen and, if `device` makes one for a program,
+    agreement with the float reference is measured. Raises SpikefabError naming the population or
+    projection, the limit, the value, and what would fit.
+    """
+    spec = chip(chip_name) if isinstance(chip_name, str) else chip_name
+    if not 2 <= weight_bits <= 16:
+        raise SpikefabError(f"{weight_bits} weight bits", "the compiler", hint="2 to 16")
+    if spec.name == AUTO.name:
+        spec = dataclasses.replace(spec, weight_bits=weight_bits)
+    elif weight_bits > spec.weight_bits:
+        raise SpikefabError(
+            f"{weight_bits} weight bits", f"chip '{spec.name}'", f"it has {spec.weight_bits}"
+        )
+    if not network.populations:
+        raise SpikefabError("no population", "the network")
+    if not any(p.output for p in network.populations):
+        raise SpikefabError("no output", "the network", hint="mark a population as output")
+    ranges, reference = _ranges(network, calibrate)
+    draft = expand(Draft(network, spec, weight_bits))
+    draft = quantise(draft, ranges)
+    draft = retime(draft, dilate)
+    notes = {
+        "settings": network.settings,
+        "assumptions": list(network.assumptions),
+        "weight_bits": weight_bits,
+    }
+    program = emit(draft, notes, seed)
+    check_accumulators(program, "the network")
+    program = partition(program, cores)
+    fidelity: Fidelity | None = None
+    if calibrate is not None and reference is not None and device is not None:
+        fidelity = measure(program, device(program), reference, calibrate)
+    return program, report(draft, program, fidelity)
+
+
+def _ranges(
+    network: Network, calibrate: Mapping[str, SpikeTrain] | None
+) -> tuple[dict[str, Range] | None, FloatRecording | None]:
+    """What potentials and currents reach in a float run of the calibration data."""
+    if calibrate is None:
+        return None, None
+    reference = FloatReference(network).run(calibrate)
+    ranges = {
+        name: Range(max(r.peak for variable, r in seen.items() if variable != "current"))
+        for name, seen in reference.ranges.items()
+    }
+    return ranges, reference

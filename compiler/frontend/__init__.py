@@ -1,0 +1,1 @@
+"""Frontends: from a file of some framework to a network graph."""

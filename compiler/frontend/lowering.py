@@ -1,0 +1,128 @@
+"""From a NIR neuron node to a population: options, parameters, and the gain on its weights.
+
+With a = dt / tau (forward Euler) or a = 1 - exp(-dt / tau) (exponential: the exact solution while
+the input is constant over a step), tau dv/dt = (v_leak - v) + r I becomes
+
+    v' = (1 - a) v + a v_leak + a r I
+
+so the fraction kept is 1 - a, weights are multiplied by a r, and leak adds a bias of a v_leak. An
+integrator without leak has v' = v + dt r I. The current of a current-based node is stored times
+its gain on the potential, a_mem r, so that it adds to v as it is and its weights are multiplied by
+a_syn w_in a_mem r.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..ir.errors import SpikefabError
+from ..network import Floats
+from .nir_graph import SPIKING, Node
+from .profiles import Settings
+
+MODELS = {"IF": "if", "LIF": "lif", "CubaLIF": "cubalif", "LI": "li", "CubaLI": "cubali"}
+_ROUNDING = 1e-6  # relative; files hold float32
+
+
+@dataclass(frozen=True, eq=False)
+class Lowered:
+    """A population to be: gain is the factor on every weight and bias that enters it."""
+
+    model: str
+    options: dict[str, str]
+    parameters: dict[str, Floats]
+    gain: Floats
+    bias_name: str
+    assumptions: list[str]
+
+
+def lower(node: Node, size: int, settings: Settings, recurrent: bool) -> Lowered:
+    """Lower one neuron node; raises SpikefabError for parameters that no neuron can have."""
+    given = {k: v.astype(np.float64).ravel() for k, v in node.values.items()}
+    assumptions = _said(node, size)
+    parameters: dict[str, Floats] = {}
+    options: dict[str, str] = {}
+    gain = given["r"]
+    bias_name = "bias"
+    if node.type == "IF":
+        gain = gain * settings.dt
+    else:
+        tau = "tau_mem" if "tau_mem" in given else "tau"
+        keep, lost = _decay(node, tau, given[tau], settings)
+        parameters["keep"] = keep
+        gain = gain * lost
+        if given["v_leak"].any():
+            parameters["bias"] = given["v_leak"] * lost
+    if "tau_syn" in given:
+        parameters["keep_i"], lost = _decay(node, "tau_syn", given["tau_syn"], settings)
+        gain = gain * given.get("w_in", np.ones(1)) * lost
+        options["sees"] = settings.sees
+        bias_name = "bias_i"
+    if settings.profile == "snntorch":
+        gain = np.ones(1)  # 1 but for rounding, see `not_snntorch`
+        parameters |= {k: v.astype(np.float32).astype(np.float64) for k, v in parameters.items()}
+    if node.type in SPIKING:
+        options |= _firing(node, given, settings, recurrent)
+        parameters["threshold"] = given["v_threshold"]
+        if settings.reset == "zero":
+            parameters["v_reset"] = given.get("v_reset", np.zeros(1))
+        if settings.profile == "snntorch" and recurrent and settings.reset == "zero":
+            assumptions.append(
+                f"'{node.name}' is recurrent and so taken for snnTorch's "
+                f"{'RLeaky' if node.type == 'LIF' else 'RSynaptic'}: the step after a spike "
+                "starts from 0 and loses its input."
+            )
+    return Lowered(MODELS[node.type], options, parameters, gain, bias_name, assumptions)
+
+
+def _firing(
+    node: Node, given: dict[str, Floats], settings: Settings, recurrent: bool
+) -> dict[str, str]:
+    subtract = settings.reset == "subtract"
+    if subtract and "v_reset" in given and given["v_reset"].any():
+        raise SpikefabError(
+            "reset by subtraction",
+            node.where,
+            f"its v_reset is {given['v_reset'].ravel()[given['v_reset'].argmax()]:g}, which only a "
+            "reset to a value uses",
+            "give --reset zero",
+        )
+    # snnTorch's Leaky clears v before the next decay; its other neurons after decay and input
+    before = node.type == "LIF" and not recurrent and not subtract
+    at = ("before" if before else "after") if settings.next_step else "now"
+    return {
+        "fires": settings.fires,
+        "reset": "subtract" if subtract else "value",
+        "reset_at": at,
+    }
+
+
+def _decay(node: Node, name: str, tau: Floats, settings: Settings) -> tuple[Floats, Floats]:
+    """What is kept of a variable in a step, and what is lost."""
+    if (tau <= 0).any():
+        raise SpikefabError(
+            f"'{name}' = {tau[tau <= 0][0]:g}", node.where, "a time constant is above 0"
+        )
+    ratio = settings.dt / tau
+    if settings.discretisation == "exponential":
+        return np.exp(-ratio), -np.expm1(-ratio)
+    if (ratio > 1 + _ROUNDING).any():
+        raise SpikefabError(
+            f"'{name}' = {tau.min():g} s",
+            node.where,
+            f"forward Euler with dt = {settings.dt:g} s would keep {1 - ratio.max():g} of it",
+            f"give a dt of at most {tau.min():g}, or --discretisation exponential",
+        )
+    lost = np.minimum(ratio, 1.0)
+    return 1.0 - lost, lost
+
+
+def _said(node: Node, size: int) -> list[str]:
+    said = []
+    if node.type in SPIKING and "v_reset" not in node.values:
+        said.append(f"'{node.name}' has no v_reset: 0 is taken.")
+    if size > 1 and all(v.size == 1 for v in node.values.values()):
+        said.append(f"The parameters of '{node.name}' are single values, for all {size} neurons.")
+    return said

@@ -1,0 +1,211 @@
+"""NIR files to networks (`load`), and what a file holds and leaves open (`describe`)."""
+
+from __future__ import annotations
+
+import os
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import networkx as nx
+import numpy as np
+
+from ..ir.errors import SpikefabError
+from ..network import Input, Network, Population
+from .linear_paths import Flow, connections, flows_into_neurons
+from .lowering import Lowered, lower
+from .nir_file import RawNode, numbers, read_graph
+from .nir_graph import FIELDS, LEAKY, SPIKING, FlatGraph, flatten, natural, walk
+from .nir_shapes import infer_shapes
+from .profiles import PROFILES, not_snntorch, settle
+from .recurrence import Recurrence, find_recurrence
+
+if TYPE_CHECKING:
+    import nir
+
+
+def load(
+    source: str | os.PathLike[str] | nir.NIRGraph,
+    *,
+    dt: float | None = None,
+    reset: str | None = None,
+    discretisation: str | None = None,
+    fires: str | None = None,
+    profile: str | None = None,
+) -> Network:
+    """The network of a `.nir` file, or of a `nir.NIRGraph` in memory.
+
+    dt: seconds per step; reset: to `zero` (the file's v_reset) or `subtract` the threshold;
+    discretisation: `euler` or `exponential` decay; fires: `>` (NIR's equations) or `>=` the
+    threshold; profile: `nir` or `snntorch`, the conventions of what wrote the file. What neither
+    arguments nor profile determine is refused, not guessed. `network.settings` and
+    `network.assumptions` say how the file was read.
+
+    Raises SpikefabError for a file that cannot be read, or a network that cannot be represented.
+    """
+    raw, where = read_graph(source)
+    flat = flatten(raw)
+    shapes = infer_shapes(flat)
+    settings = settle(
+        flat, dt=dt, reset=reset, discretisation=discretisation, fires=fires, profile=profile
+    )
+    flows = flows_into_neurons(flat, shapes)
+    _check_sources(flat, flows)
+    ends = nx.DiGraph()
+    ends.add_nodes_from(n.name for n in flat.nodes.values() if n.is_source)
+    ends.add_edges_from((source, target) for target, f in flows.items() for source in f.maps)
+    recurrence = find_recurrence(ends, where)
+    lowered = {
+        n.name: lower(n, prod(shapes[n.name]), settings, recurrent=ends.has_edge(n.name, n.name))
+        for n in flat.nodes.values()
+        if n.is_neuron
+    }
+    network = Network()
+    network.settings.update(settings.as_text())
+    for said in (
+        settings.assumptions,
+        flat.assumptions,
+        *(low.assumptions for low in lowered.values()),
+        recurrence.assumptions,
+    ):
+        network.assumptions.extend(said)
+    _build(network, flat, {n: prod(s) for n, s in shapes.items()}, flows, lowered, recurrence, ends)
+    return network
+
+
+def _check_sources(flat: FlatGraph, flows: dict[str, Flow]) -> None:
+    for name, flow in flows.items():
+        for source in flow.maps:
+            if flat.nodes[source].type in ("LI", "CubaLI"):
+                raise SpikefabError(
+                    f"{flat.nodes[source].type} '{source}' that feeds neurons",
+                    flat.nodes[name].where,
+                    "it does not spike, and only spikes travel between neurons",
+                    "use it as a readout before an Output",
+                )
+
+
+def _build(
+    network: Network,
+    flat: FlatGraph,
+    sizes: dict[str, int],
+    flows: dict[str, Flow],
+    lowered: dict[str, Lowered],
+    recurrence: Recurrence,
+    ends: nx.DiGraph[str],
+) -> None:
+    parts: dict[str, Input | Population] = {
+        n.name: network.input(n.name, sizes[n.name]) for n in flat.of_type("Input")
+    }
+    shown = set(flat.outputs.values())
+    forward = nx.DiGraph(ends)
+    forward.remove_edges_from(recurrence.delayed)
+    for name in nx.lexicographical_topological_sort(forward, key=natural):
+        if name not in lowered:
+            continue
+        low = lowered[name]
+        parameters: dict[str, Any] = dict(low.parameters)
+        bias = flows[name].bias
+        if bias is not None and bias.any():
+            parameters[low.bias_name] = parameters.get(low.bias_name, 0.0) + bias * low.gain
+        parts[name] = network.population(
+            name, sizes[name], low.model, options=low.options, output=name in shown, **parameters
+        )
+    for name in lowered:
+        target = parts[name]
+        assert isinstance(target, Population)
+        for source, weights in flows[name].maps.items():
+            network.connect(
+                parts[source],
+                target,
+                connections(weights),
+                delay=1 if (source, name) in recurrence.delayed else 0,
+                gain=lowered[name].gain,
+            )
+
+
+def describe(source: str | os.PathLike[str] | nir.NIRGraph) -> dict[str, Any]:
+    """What a NIR file holds, as plain JSON-ready values.
+
+    `nodes`: name, type, shape of the output (None if unknown), range of each parameter; `edges`;
+    `undetermined`: what `load` must be told, with its flag; `profiles`: for each, why it does not
+    fit (empty if it does); `unsupported`: what keeps the file from being loaded. Raises
+    SpikefabError only for a file that cannot be read.
+    """
+    raw, where = read_graph(source)
+    unsupported = [
+        str(SpikefabError(f"node type {n.type}", n.where, "not supported"))
+        for n in walk(raw)
+        if not n.is_graph and n.type not in FIELDS
+    ]
+    shapes: dict[str, tuple[int, ...]] = {}
+    fits: dict[str, str] = {}
+    outputs: dict[str, str] = {}
+    if not unsupported:
+        try:
+            flat = flatten(raw)
+            shapes = infer_shapes(flat)
+            outputs = flat.outputs
+            _check_sources(flat, flows_into_neurons(flat, shapes))
+            fits = {p: str((p == "snntorch" and not_snntorch(flat)) or "") for p in PROFILES}
+        except SpikefabError as fault:
+            unsupported.append(str(fault))
+    types = {n.type for n in walk(raw)}
+    undetermined = [{"name": "dt", "flag": "--dt SECONDS", "why": "NIR holds no time step"}]
+    if types & set(SPIKING):
+        undetermined += [
+            {
+                "name": "reset",
+                "flag": "--reset zero|subtract",
+                "why": "NIR holds a v_reset but no word on subtraction",
+            },
+            {
+                "name": "fires",
+                "flag": "--fires '>'|'>='",
+                "why": "NIR's equations say v > v_threshold, which is taken if nothing is said",
+            },
+        ]
+    if types & set(LEAKY):
+        undetermined.append(
+            {
+                "name": "discretisation",
+                "flag": "--discretisation euler|exponential",
+                "why": "NIR's equations are in continuous time",
+            }
+        )
+    return {
+        "file": where,
+        "nodes": [_node(n, shapes) for n in walk(raw)],
+        "edges": _edges(raw, ""),
+        "outputs": outputs,
+        "undetermined": undetermined,
+        "profiles": fits,
+        "unsupported": unsupported,
+    }
+
+
+def _node(raw: RawNode, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
+    parameters: dict[str, Any] = {}
+    for key, value in raw.fields.items():
+        try:
+            array = numbers(value, f"parameter '{key}'", raw.where)
+        except SpikefabError as fault:
+            parameters[key] = {"problem": str(fault)}
+            continue
+        parameters[key] = {"shape": list(array.shape)}
+        if array.size:
+            parameters[key] |= {"min": float(np.min(array)), "max": float(np.max(array))}
+    shape = shapes.get(raw.name)
+    return {
+        "name": raw.name,
+        "type": raw.type,
+        "shape": None if shape is None else list(shape),
+        "parameters": parameters,
+    }
+
+
+def _edges(raw: RawNode, prefix: str) -> list[list[str]]:
+    edges = [[prefix + a, prefix + b] for a, b in raw.edges]
+    for key, child in raw.nodes.items():
+        if child.is_graph:
+            edges += _edges(child, f"{prefix}{key}.")
+    return edges

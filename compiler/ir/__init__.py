@@ -1,0 +1,1 @@
+"""The ground floor: language, models, chips, programs, tick semantics. Imports nothing of ours."""

@@ -1,0 +1,208 @@
+"""What a chip is: one frozen record, and the chips known by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import SpikefabError
+from .neuron import Datapath
+from .schedule import schedule
+
+UNLIMITED = 2**31 - 1
+
+
+@dataclass(frozen=True)
+class ChipSpec:
+    """A mesh of identical cores. Sizes are per core unless said; latencies are in clocks.
+
+    synapse_words: words of the synapse memory, each `lanes` weights wide and read in one clock.
+    models: identities of the neuron models it carries; empty stands for whatever a program uses.
+    accumulate_latency: clocks from reading an accumulator to its write-back being readable.
+    """
+
+    name: str
+    cores: int
+    neurons: int
+    axons: int
+    synapse_words: int
+    routes: int
+    lanes: int = 8
+    weight_bits: int = 8
+    accumulator_bits: int = 24
+    state_bits: int = 16
+    delay_slots: int = 8
+    payload_bits: int = 1
+    parameter_sets: int = 256
+    populations: int = 16
+    models: tuple[str, ...] = ()
+    digests: bool = False
+    accumulate_latency: int = 4
+    neuron_latency: int = 8
+
+    def __post_init__(self) -> None:
+        for name, (lo, hi) in _RANGES.items():
+            value = getattr(self, name)
+            if type(value) is not int or not lo <= value <= hi:
+                raise SpikefabError(
+                    f"{name} = {value!r}", f"chip '{self.name}'", f"it lies in {lo}..{hi}"
+                )
+        if self.lanes & (self.lanes - 1) or self.delay_slots & (self.delay_slots - 1):
+            raise SpikefabError(
+                f"lanes = {self.lanes}, delay_slots = {self.delay_slots}",
+                f"chip '{self.name}'",
+                "both are powers of two",
+            )
+
+    @property
+    def largest_payload(self) -> int:
+        """The greatest count an event carries."""
+        return (1 << self.payload_bits) - 1
+
+    @property
+    def largest_weight(self) -> int:
+        """Weights span [-largest_weight - 1, largest_weight]."""
+        return (1 << (self.weight_bits - 1)) - 1
+
+    @property
+    def sparse_lanes(self) -> int:
+        """Synapses per clock of a sparse row: as many (target, weight, delay) as fit one word."""
+        word = self.lanes * self.weight_bits
+        for lanes in (2**k for k in range(self.lanes.bit_length() - 1, 0, -1)):
+            target = max(1, -(-self.neurons // lanes) - 1).bit_length()
+            entry = self.weight_bits + target + (self.delay_slots - 1).bit_length()
+            if lanes * entry <= word:
+                return lanes
+        return 1
+
+    def carrying(self, models: Iterable[Datapath]) -> ChipSpec:
+        """This chip with the union pipeline of `models`: their identities and its latency."""
+        used = sorted(models, key=lambda m: m.identity)
+        latency = max((schedule(m.outputs).latency for m in used), default=1)
+        return dataclasses.replace(
+            self, models=tuple(m.identity for m in used), neuron_latency=latency
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {**dataclasses.asdict(self), "models": list(self.models)}
+
+    @classmethod
+    def from_json(cls, stored: Any, where: str) -> ChipSpec:
+        """The chip that `to_json` wrote; raises SpikefabError for anything else."""
+        names = {f.name for f in dataclasses.fields(cls)}
+        if not isinstance(stored, dict) or not set(stored) <= names:
+            unknown = sorted(set(stored) - names) if isinstance(stored, dict) else []
+            raise SpikefabError(
+                f"unknown chip field {unknown[0]!r}" if unknown else "damaged chip", where
+            )
+        models = stored.get("models", ())
+        if not isinstance(stored.get("name"), str):
+            raise SpikefabError("chip without a name", where)
+        if not isinstance(models, list | tuple) or not all(isinstance(m, str) for m in models):
+            raise SpikefabError("models is no list of names", where)
+        if type(stored.get("digests", False)) is not bool:
+            raise SpikefabError("digests is not true or false", where)
+        try:
+            return cls(**{**stored, "models": tuple(models)})
+        except TypeError as fault:
+            raise SpikefabError("damaged chip", where, str(fault)) from None
+
+    @property
+    def hash(self) -> str:
+        """Hash of the description, as devices report it."""
+        text = json.dumps(self.to_json(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+_RANGES = {
+    "cores": (1, UNLIMITED),
+    "neurons": (1, 65_536),
+    "axons": (1, UNLIMITED),
+    "synapse_words": (1, UNLIMITED),
+    "routes": (1, UNLIMITED),
+    "lanes": (1, 64),
+    "weight_bits": (2, 16),
+    "accumulator_bits": (8, 32),
+    "state_bits": (8, 24),
+    "delay_slots": (1, 1024),
+    "payload_bits": (1, 8),
+    "parameter_sets": (1, UNLIMITED),
+    "populations": (1, UNLIMITED),
+    "accumulate_latency": (1, 16),
+    "neuron_latency": (1, 256),
+}
+
+AUTO = ChipSpec(
+    "auto",
+    cores=UNLIMITED,
+    neurons=1024,
+    axons=UNLIMITED,
+    synapse_words=UNLIMITED,
+    routes=UNLIMITED,
+    parameter_sets=UNLIMITED,
+    populations=UNLIMITED,
+    payload_bits=4,
+    delay_slots=64,
+)
+
+# Sizes of the cores that fit these parts, from prototypes that were placed and routed.
+CHIPS: dict[str, ChipSpec] = {
+    chip.name: chip
+    for chip in (
+        AUTO,
+        ChipSpec(
+            "up5k",
+            cores=1,
+            neurons=256,
+            axons=512,
+            synapse_words=16_384,
+            routes=512,
+            accumulator_bits=16,
+            delay_slots=8,
+        ),
+        ChipSpec(
+            "ecp5-25f",
+            cores=1,
+            neurons=512,
+            axons=1024,
+            synapse_words=8_192,
+            routes=1024,
+            accumulator_bits=20,
+            delay_slots=8,
+        ),
+        ChipSpec(
+            "mesh-64",
+            cores=64,
+            neurons=256,
+            axons=1024,
+            synapse_words=16_384,
+            routes=4096,
+            accumulator_bits=20,
+            delay_slots=16,
+        ),
+    )
+}
+
+
+def chip(name: str) -> ChipSpec:
+    """A chip by name, or from a JSON file of ChipSpec fields.
+
+    Raises SpikefabError where there is neither.
+    """
+    if name in CHIPS:
+        return CHIPS[name]
+    if not name.endswith(".json"):
+        raise SpikefabError(
+            f"unknown chip '{name}'", "--chip", hint=f"use {', '.join(CHIPS)} or a .json file"
+        )
+    try:
+        stored = json.loads(Path(name).read_text())
+    except (OSError, ValueError, RecursionError) as fault:
+        raise SpikefabError("unreadable chip", name, str(fault)) from None
+    return ChipSpec.from_json(stored, name)

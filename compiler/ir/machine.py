@@ -1,0 +1,381 @@
+"""The exact reference: runs core images tick by tick with the exact interpreter.
+
+It does what the hardware does, word by word and event by event, in Python integers. It is slow; the
+emulator and the gateware are held to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import cycles
+from .chip import ChipSpec
+from .cores import CoreImage, Row, core_images, routing
+from .device import Deliveries, Device, Inputs, Progress, deliveries, recorded_state
+from .errors import SpikefabError
+from .interpret import Draws, evaluate, first_word, next_word
+from .language import bounds
+from .neuron import Datapath
+from .program import MappedPopulation, Program
+from .rows import DENSE
+from .spikes import Recording, SpikeTrain
+from .synapses import pack
+from .validate import check_accumulators
+
+
+class Core:
+    """One core: its image, and what it holds between ticks.
+
+    accumulators: [slots, neurons rounded up to whole words]; pending: payload by axon;
+    state: by address, then variable.
+    """
+
+    def __init__(self, image: CoreImage, chip: ChipSpec, models: Sequence[Datapath]) -> None:
+        self.image, self.chip, self.models = image, chip, models
+        words = -(-image.neurons // chip.lanes)
+        self.accumulators = np.zeros((chip.delay_slots, words * chip.lanes), np.int64)
+        self.pending: dict[int, int] = {}
+        self.state: list[dict[str, int]] = [
+            {name: int(values[n]) for name, values in p.initial.items()}
+            for p in image.populations
+            for n in range(p.size)
+        ]
+
+    def deliver(self, tick: int) -> int:
+        """Walk the rows of all pending events; clocks that took."""
+        clocks = cycles.deliver_constant(len(self.image.rows))
+        for axon, payload in sorted(self.pending.items()):
+            row = self.image.rows[axon]
+            for _ in range(payload):
+                self._walk(row, tick)
+                clocks += row.words + (0 if row.follows else cycles.row_gap(self.chip))
+        self.pending = {}
+        return clocks
+
+    def _walk(self, row: Row, tick: int) -> None:
+        memory, lanes = self.image.memory, self.chip.lanes
+        for n in range(row.words):
+            word = row.address + n
+            if row.kind == DENSE:
+                first = (row.begin + n) * lanes
+                places = slice(first, first + lanes)
+                self._add((tick + row.delay) % self.chip.delay_slots, places, memory.weight[word])
+                continue
+            for j in np.flatnonzero(memory.weight[word]):
+                slot = (tick + int(memory.delay[word, j])) % self.chip.delay_slots
+                self._add(slot, memory.target[word, j], memory.weight[word, j])
+
+    def _add(self, slot: int, places: Any, weight: Any) -> None:
+        self.accumulators[slot, places] += weight
+        lo, hi = bounds(self.chip.accumulator_bits, True)
+        sums = self.accumulators[slot, places]
+        assert not ((sums < lo) | (sums > hi)).any(), "an accumulator overflows"
+
+    def update(self, tick: int, word: int) -> tuple[int, dict[int, int], dict[int, int]]:
+        """(clocks, counts by address that spiked, values by address that does not spike)."""
+        clocks = cycles.update_constant(self.chip)
+        spikes: dict[int, int] = {}
+        values: dict[int, int] = {}
+        sums = self.accumulators[tick % self.chip.delay_slots]
+        for p in self.image.populations:
+            if tick < p.start or (tick - p.start) % p.period:
+                continue
+            model = self.models[p.model]
+            for address in range(p.first, p.first + p.size):
+                after = self._step(model, address, int(sums[address]), word)
+                sums[address] = 0
+                clocks += 1
+                if not model.spikes:
+                    values[address] = after["value"]
+                elif after["spike"]:
+                    spikes[address] = after["spike"]
+        return clocks, spikes, values
+
+    def _step(self, model: Datapath, address: int, current: int, word: int) -> dict[str, int]:
+        state = self.state[address]
+        inputs = {"current": current} | {f"state.{k}": v for k, v in state.items()}
+        parameters = self.image.parameter_sets[int(self.image.parameter_set[address])].values
+        inputs |= {f"parameter.{k}": v for k, v in parameters.items()}
+        after = evaluate(model.outputs, inputs, Draws(word, self.image.core, address))
+        self.state[address] = {name: after[f"next.{name}"] for name in state}
+        return after
+
+
+@dataclass(eq=False)
+class _Sample:
+    """What the run of one sample collects; spikes are (step, index, count) by population."""
+
+    cycles: list[list[list[int]]] = field(default_factory=list)
+    spikes: dict[str, list[tuple[int, int, int]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    values: dict[str, list[list[int]]] = field(default_factory=lambda: defaultdict(list))
+    state: dict[str, list[NDArray[np.int32]]] = field(default_factory=lambda: defaultdict(list))
+
+
+class Machine(Device):
+    """Runs core images exactly. A `Device`.
+
+    Its runs mean what every device's do. The run's step 0 is the next tick that is a multiple of
+    the period; input of step s is delivered `s x period` ticks later, and a population's output of
+    step s is that of its update `s x period + start` ticks later. With `drain`, a run of N steps
+    ends when the last stage has taken N steps, and returns steps 0 .. N - 1. Without, it ends after
+    N x period ticks and returns whatever was updated in it: spikes of steps before the run have
+    negative steps, and values and state have one row per update, [samples, updates, size].
+    `ticks` and `cycles` include the ticks before step 0.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.load(program)
+
+    def load(self, program: Program) -> None:
+        """Take a program and restart."""
+        self.program = self._original = program
+        self._images = core_images(program)
+        self.restart()
+
+    def restart(self, weights: bool = False) -> None:
+        """Restore initial state, accumulators, pending events and seed; weights if asked."""
+        if weights and self.program is not self._original:
+            self.program, self._images = self._original, core_images(self._original)
+        chip, models = self.program.chip, self.program.models
+        self.cores = [Core(image, chip, models) for image in self._images]
+        self._routes = routing(self.program)
+        self._spiked: dict[int, int] = {}
+        self._word = first_word(self.program.seed)
+        self.tick = 0
+
+    def run(
+        self,
+        spikes: Inputs = None,
+        steps: int | None = None,
+        *,
+        samples: int | None = None,
+        record: Sequence[str] = (),
+        drain: bool = True,
+        progress: Progress | None = None,
+    ) -> Recording:
+        """Run `steps` steps (default: to the last input) on from the present tick.
+
+        With `samples`, or input that has a sample column, each sample runs from a restart, and the
+        machine is restarted after. `record` names spiking populations that are not outputs, or
+        state variables as ``population.variable``. Counters: `events` delivered, one per source and
+        tick however many cores it reaches; `synaptic_events`, synapses walked, once for each count
+        of the payload; `spikes`, updates that spiked. Raises SpikefabError for input that does not
+        fit the program.
+        """
+        given = deliveries(self.program, spikes, steps, samples)
+        trains = [name for name in record if self._spiking(name)]
+        others = dict.fromkeys(name for name in record if name not in trains)
+        columns = recorded_state(self.program, list(others))
+        self._counters = {"events": 0, "synaptic_events": 0, "spikes": 0}
+        collected = []
+        for sample in range(given.samples):
+            if given.batch:
+                self.restart()
+            part = _Sample()
+            ticks = self._run_sample(given, sample, drain, columns, part)
+            collected.append(part)
+            if progress:
+                progress(sample + 1, given.samples)
+        if given.batch:
+            self.restart()
+        return self._recording(given, ticks, collected, trains, columns)
+
+    def read(self, name: str) -> NDArray[np.int32]:
+        """State ``population.variable`` [size], or ``weights`` in the order of flat rows."""
+        if name == "weights":
+            return self.program.synapses.weight.copy()
+        (number, variable), *_ = recorded_state(self.program, [name])
+        return self._state(self.program.populations[number], variable)
+
+    def write(self, name: str, values: Any) -> None:
+        """Write what `read` reads; raises SpikefabError for values outside their format."""
+        program = self.program
+        given = np.asarray(values, np.int64)
+        if name == "weights":
+            limit = program.chip.largest_weight
+            _check_values(given, program.synapses.count, -limit - 1, limit, name)
+            words = pack(program.synapses.target, given, program.synapses.wide)
+            synapses = dataclasses.replace(program.synapses, words=words)
+            changed = dataclasses.replace(program, synapses=synapses)
+            check_accumulators(changed, "the weights written")
+            self.program, self._images = changed, core_images(changed)
+            for core, image in zip(self.cores, self._images, strict=True):
+                core.image = image
+            return
+        (number, variable), *_ = recorded_state(program, [name])
+        p = program.populations[number]
+        _check_values(given, p.size, *program.models[p.model].state[variable], name)
+        for neuron, value in enumerate(given.tolist(), p.first):
+            core = self._core_of(neuron)
+            core.state[neuron - core.image.first][variable] = value
+
+    def accumulators(self) -> NDArray[np.int64]:
+        """Sums that wait for later ticks: [ticks ahead, neurons]; row 0 is for the next Update."""
+        ring = np.concatenate([c.accumulators[:, : c.image.neurons] for c in self.cores], axis=1)
+        return np.roll(ring, -(self.tick % self.program.chip.delay_slots), axis=0)
+
+    def pending(self) -> dict[int, int]:
+        """Events of the next tick: payload by source, whether or not it reaches a core."""
+        return dict(sorted(self._spiked.items()))
+
+    def step_tick(self, events: Sequence[tuple[int, int]]) -> tuple[
+        list[list[int]], dict[int, int], dict[int, int]
+    ]:
+        """One tick with input events (source, payload).
+
+        Returns clocks [cores, phases], counts by neuron that spiked, values by neuron.
+        """
+        for source, payload in events:
+            self._send(source, payload)
+        self._count(dict(events) | self._spiked)
+        clocks = [[core.deliver(self.tick), 0, cycles.emit_constant()] for core in self.cores]
+        spikes: dict[int, int] = {}
+        values: dict[int, int] = {}
+        for core, phases in zip(self.cores, clocks, strict=True):
+            first = core.image.first
+            phases[1], fired, shown = core.update(self.tick, self._word)
+            spikes |= {first + address: count for address, count in fired.items()}
+            values |= {first + address: value for address, value in shown.items()}
+            phases[2] += sum(len(core.image.routes[address]) for address in fired)
+        lines = self.program.input_lines
+        self._spiked = {lines + neuron: count for neuron, count in spikes.items()}
+        for source, count in self._spiked.items():
+            self._send(source, count)
+        self._counters["spikes"] += len(spikes)
+        self._word = next_word(self._word)
+        self.tick += 1
+        return clocks, spikes, values
+
+    def _send(self, source: int, payload: int) -> None:
+        """Set the event pending at every routing entry of its source."""
+        for core, axon in self._routes[source]:
+            self.cores[core].pending[axon] = payload
+
+    def _count(self, events: dict[int, int]) -> None:
+        self._counters["events"] += len(events)
+        for source, payload in events.items():
+            for core, axon in self._routes[source]:
+                synapses = self.cores[core].image.rows[axon].synapses
+                self._counters["synaptic_events"] += synapses * payload
+
+    def _run_sample(
+        self,
+        given: Deliveries,
+        sample: int,
+        drain: bool,
+        columns: Sequence[tuple[int, str]],
+        part: _Sample,
+    ) -> int:
+        program, steps = self.program, given.steps
+        begin = self.tick
+        base = -(-begin // program.period) * program.period
+        end = base + (program.ticks(steps) if drain else steps * program.period)
+        while steps and self.tick < end:
+            tick = self.tick
+            step, rest = divmod(tick - base, program.period)
+            events: list[tuple[int, int]] = []
+            if not rest and 0 <= step < steps:
+                row = sample * steps + step
+                at = slice(int(given.first[row]), int(given.first[row + 1]))
+                events = list(
+                    zip(given.source[at].tolist(), given.payload[at].tolist(), strict=True)
+                )
+            clocks, spikes, values = self.step_tick(events)
+            part.cycles.append(clocks)
+            for n, p in enumerate(program.populations):
+                step = (tick - p.start - base) // p.period
+                if not p.updates_in(tick) or (drain and not 0 <= step < steps):
+                    continue
+                neurons = range(p.first, p.first + p.size)
+                if program.models[p.model].spikes:
+                    part.spikes[p.name] += [
+                        (step, k - p.first, spikes[k]) for k in neurons if k in spikes
+                    ]
+                elif p.output:
+                    part.values[p.name].append([values[k] for k in neurons])
+                for number, variable in columns:
+                    if number == n:
+                        key = f"{p.name}.{variable}"
+                        part.state[key].append(self._state(p, variable))
+        return end - begin if steps else 0
+
+    def _recording(
+        self,
+        given: Deliveries,
+        ticks: int,
+        parts: list[_Sample],
+        trains: Sequence[str],
+        columns: Sequence[tuple[int, str]],
+    ) -> Recording:
+        program = self.program
+        spikes: dict[str, SpikeTrain] = {}
+        values: dict[str, NDArray[np.int32]] = {}
+        state: dict[str, NDArray[np.int32]] = {}
+        for p in program.populations:
+            if not program.models[p.model].spikes and p.output:
+                values[p.name] = _table([part.values[p.name] for part in parts], p.size)
+            elif p.output or p.name in trains:
+                spikes[p.name] = _train([part.spikes[p.name] for part in parts], given.batch)
+        for number, variable in columns:
+            p = program.populations[number]
+            key = f"{p.name}.{variable}"
+            state[key] = _table([part.state[key] for part in parts], p.size)
+        clocks = np.array([part.cycles for part in parts], np.int32)
+        return Recording(
+            given.steps,
+            ticks,
+            given.samples,
+            spikes,
+            values,
+            state,
+            clocks.reshape(given.samples, ticks, program.cores, len(cycles.PHASES)),
+            self._counters,
+        )
+
+    def _spiking(self, name: str) -> bool:
+        found = [p for p in self.program.populations if p.name == name]
+        return bool(found) and self.program.models[found[0].model].spikes
+
+    def _core_of(self, neuron: int) -> Core:
+        return self.cores[int(np.searchsorted(self.program.core_first, neuron, "right")) - 1]
+
+    def _state(self, p: MappedPopulation, variable: str) -> NDArray[np.int32]:
+        found = []
+        for neuron in range(p.first, p.first + p.size):
+            core = self._core_of(neuron)
+            found.append(core.state[neuron - core.image.first][variable])
+        return np.array(found, np.int32)
+
+
+def _table(samples: list[list[Any]], size: int) -> NDArray[np.int32]:
+    """[samples, rows, size]."""
+    return np.array(samples, np.int32).reshape(len(samples), len(samples[0]), size)
+
+
+def _train(samples: list[list[tuple[int, int, int]]], batch: bool) -> SpikeTrain:
+    """Spikes ordered by (sample, step, index)."""
+    rows = [(sample, *spike) for sample, spikes in enumerate(samples) for spike in spikes]
+    sample, step, index, count = np.array(rows, np.int64).reshape(len(rows), 4).T
+    return SpikeTrain(
+        step,
+        index.astype(np.int32),
+        count.astype(np.int32) if (count != 1).any() else None,
+        sample.astype(np.int32) if batch else None,
+    )
+
+
+def _check_values(values: NDArray[Any], size: int, lo: int, hi: int, name: str) -> None:
+    if values.shape != (size,):
+        raise SpikefabError(f"values of shape {values.shape}", f"'{name}'", f"it has {size}")
+    if size and (values.min() < lo or values.max() > hi):
+        worst = int(values.max() if values.max() > hi else values.min())
+        raise SpikefabError(f"value {worst}", f"'{name}'", f"outside {lo}..{hi}")

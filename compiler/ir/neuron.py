@@ -1,0 +1,262 @@
+"""Neuron models: what declares one, and the datapath that tracing it for a chip gives.
+
+A model is a function `(state, parameters, current) -> Update` under `@neuron_model`. Keyword-only
+arguments are options, fixed when the model is traced: each choice of options is a variant.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import SimpleNamespace
+from typing import Any, Literal, get_args
+
+from .errors import SpikefabError
+from .language import (
+    Value,
+    bounds,
+    from_lists,
+    lift,
+    numbered_draws,
+    signed_bits,
+    to_lists,
+    topological,
+    variable,
+)
+
+Unit = Literal["potential", "fraction", "count", "gain", "shift"]
+FRACTION_BITS = 12  # a fraction k stands for k / 2^12, so 1.0 is 4096
+MAX_GAIN = 8  # a current enters the potential times 2^gain, gain in 0..MAX_GAIN
+
+
+@dataclass(frozen=True)
+class Format:
+    """The range of a state variable or parameter, and what it counts.
+
+    `bits` None stands for the chip's state width. Units: `potential` counts LSB of the
+    population's potential, `fraction` 1/4096, `count` updates, `gain` and `shift` powers of two.
+    """
+
+    bits: int | None = None
+    signed: bool = True
+    limits: tuple[int, int] | None = None
+    unit: Unit = "potential"
+
+    def interval(self, state_bits: int) -> tuple[int, int]:
+        """Least and greatest value on a chip with `state_bits` wide state."""
+        return self.limits or bounds(self.bits or state_bits, self.signed)
+
+
+POTENTIAL = Format()
+FRACTION = Format(limits=(0, 1 << FRACTION_BITS), unit="fraction")
+COUNT = Format(bits=8, signed=False, unit="count")
+GAIN = Format(limits=(0, MAX_GAIN), unit="gain")
+SHIFT = Format(limits=(0, FRACTION_BITS), unit="shift")
+
+
+class Update:
+    """What a model returns: `spike` (a boolean or a count), `value` (read out), next state."""
+
+    def __init__(
+        self, *, spike: Value | None = None, value: Value | None = None, **state: Value | int
+    ) -> None:
+        self.spike, self.value = spike, value
+        self.state = {name: lift(v) for name, v in state.items()}
+
+
+@dataclass(frozen=True)
+class Datapath:
+    """A model traced for a chip: one graph from (state, parameters, current) to the update.
+
+    `outputs` holds `next.NAME` per state variable and `spike` or `value`; inputs are named
+    `state.NAME`, `parameter.NAME` and `current`. Intervals are those of the named inputs.
+    """
+
+    name: str
+    options: tuple[tuple[str, str], ...]
+    state: dict[str, tuple[int, int]]
+    parameters: dict[str, tuple[int, int]]
+    units: dict[str, Unit]
+    current: tuple[int, int]
+    outputs: dict[str, Value] = field(compare=False)
+
+    @property
+    def spikes(self) -> bool:
+        """Whether the model spikes; one that does not is read out by value."""
+        return "spike" in self.outputs
+
+    @property
+    def largest_payload(self) -> int:
+        """The greatest count one spike can carry (0 for a model that does not spike)."""
+        return self.outputs["spike"].hi if self.spikes else 0
+
+    @cached_property
+    def identity(self) -> str:
+        """Name and options, as chips and reports give it: ``lif(reset=subtract)``."""
+        listed = ", ".join(f"{k}={v}" for k, v in self.options)
+        return f"{self.name}({listed})"
+
+    def to_json(self) -> dict[str, object]:
+        """JSON-ready form, for program files."""
+        return {
+            "name": self.name,
+            "options": [list(o) for o in self.options],
+            "state": {k: list(v) for k, v in self.state.items()},
+            "parameters": {k: list(v) for k, v in self.parameters.items()},
+            "units": self.units,
+            "current": list(self.current),
+            "graph": to_lists(self.outputs),
+        }
+
+    @classmethod
+    def from_json(cls, stored: Any, where: str) -> Datapath:
+        """The datapath that `to_json` wrote; raises SpikefabError for anything else."""
+        try:
+            outputs = from_lists(stored["graph"], where)
+            model = cls(
+                str(stored["name"]),
+                tuple((str(k), str(v)) for k, v in stored["options"]),
+                {str(k): _pair(v) for k, v in stored["state"].items()},
+                {str(k): _pair(v) for k, v in stored["parameters"].items()},
+                {str(k): v for k, v in stored["units"].items()},
+                _pair(stored["current"]),
+                outputs,
+            )
+        except (TypeError, ValueError, KeyError, AttributeError) as fault:
+            raise SpikefabError("damaged model", where, f"{fault!r}") from None
+        model.check(where)
+        return model
+
+    def check(self, where: str) -> None:
+        """Raise SpikefabError unless graph and declared intervals fit each other."""
+        expected = {"current": self.current}
+        expected |= {f"state.{k}": v for k, v in self.state.items()}
+        expected |= {f"parameter.{k}": v for k, v in self.parameters.items()}
+        names = {f"next.{k}" for k in self.state}
+        kind = set(self.outputs) - names
+        if not names <= set(self.outputs) or kind not in ({"spike"}, {"value"}):
+            raise SpikefabError(
+                f"model '{self.name}' with outputs {sorted(self.outputs)}",
+                where,
+                "every state variable has a next value, and the model either spikes or has a value",
+            )
+        if set(self.units) != set(self.parameters):
+            raise SpikefabError(f"model '{self.name}': units and parameters differ", where)
+        if unknown := [u for u in self.units.values() if u not in get_args(Unit)]:
+            raise SpikefabError(f"unit {unknown[0]!r} of model '{self.name}'", where)
+        stored = [*self.state.items(), *self.parameters.items()]
+        stored += [(k, (v.lo, v.hi)) for k, v in self.outputs.items() if k == "value"]
+        for name, (lo, hi) in stored:
+            if signed_bits(lo, hi) > 32:
+                raise SpikefabError(
+                    f"'{name}' of model '{self.name}'",
+                    where,
+                    f"it spans [{lo}, {hi}], {signed_bits(lo, hi)} bits",
+                    "state, parameters and values have at most 32",
+                )
+        for value in topological(self.outputs.values()):
+            if value.op != "input":
+                continue
+            name = str(value.attribute[0])
+            if expected.get(name) != (value.lo, value.hi):
+                raise SpikefabError(f"model '{self.name}' reads undeclared '{name}'", where)
+        for name, (lo, hi) in self.state.items():
+            following = self.outputs[f"next.{name}"]
+            if following.lo < lo or following.hi > hi or following.boolean:
+                raise SpikefabError(
+                    f"state '{name}' of model '{self.name}'",
+                    where,
+                    f"its next value spans [{following.lo}, {following.hi}], "
+                    f"its format [{lo}, {hi}]",
+                    "saturate it",
+                )
+        if self.spikes and self.outputs["spike"].lo < 0:
+            raise SpikefabError(f"model '{self.name}' spikes a negative count", where)
+
+
+def _pair(stored: Any) -> tuple[int, int]:
+    lo, hi = stored
+    if type(lo) is not int or type(hi) is not int or not -(1 << 62) < lo <= hi < 1 << 62:
+        raise ValueError(f"interval {stored!r}")
+    return lo, hi
+
+
+@dataclass(frozen=True)
+class NeuronModel:
+    """A neuron model before its options are chosen."""
+
+    name: str
+    function: Callable[..., Update]
+    state: Mapping[str, Format]
+    parameters: Mapping[str, Format]
+
+    @cached_property
+    def options(self) -> dict[str, str]:
+        """Option names with their defaults."""
+        signature = inspect.signature(self.function).parameters.values()
+        return {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
+
+    def datapath(
+        self, state_bits: int, accumulator_bits: int, options: Mapping[str, str] | None = None
+    ) -> Datapath:
+        """Trace the model for a chip's widths; what a variant does not use is left out.
+
+        Raises SpikefabError for an unknown option or a state that may leave its format.
+        """
+        chosen = {**self.options, **(options or {})}
+        if unknown := set(chosen) - set(self.options):
+            raise SpikefabError(
+                f"option '{sorted(unknown)[0]}'",
+                f"neuron model '{self.name}'",
+                hint=f"it has {', '.join(self.options) or 'none'}",
+            )
+        state = {k: f.interval(state_bits) for k, f in self.state.items()}
+        parameters = {k: f.interval(state_bits) for k, f in self.parameters.items()}
+        current = variable("current", *bounds(accumulator_bits, True))
+        with numbered_draws():
+            update = self.function(
+                SimpleNamespace(**{k: variable(f"state.{k}", *r) for k, r in state.items()}),
+                SimpleNamespace(
+                    **{k: variable(f"parameter.{k}", *r) for k, r in parameters.items()}
+                ),
+                current,
+                **chosen,
+            )
+        outputs = {f"next.{k}": v for k, v in update.state.items()}
+        if update.spike is not None:
+            outputs["spike"] = update.spike
+        if update.value is not None:
+            outputs["value"] = update.value
+        read = {str(v.attribute[0]) for v in topological(outputs.values()) if v.op == "input"}
+        used = {k for k in parameters if f"parameter.{k}" in read}
+        model = Datapath(
+            self.name,
+            tuple(sorted(chosen.items())),
+            {k: r for k, r in state.items() if k in update.state or f"state.{k}" in read},
+            {k: r for k, r in parameters.items() if k in used},
+            {k: f.unit for k, f in self.parameters.items() if k in used},
+            (current.lo, current.hi),
+            outputs,
+        )
+        model.check(f"neuron model '{self.name}'")
+        return model
+
+
+def neuron_model(
+    *, state: Mapping[str, Format], parameters: Mapping[str, Format], name: str = ""
+) -> Callable[[Callable[..., Update]], NeuronModel]:
+    """Declare a neuron model by its state variables and parameters."""
+
+    def declare(function: Callable[..., Update]) -> NeuronModel:
+        return NeuronModel(name or function.__name__.strip("_"), function, state, parameters)
+
+    return declare
+
+
+def choice(value: str, *allowed: str) -> str:
+    """`value` if it is one of `allowed`; raises SpikefabError naming them."""
+    if value not in allowed:
+        raise SpikefabError(f"option value '{value}'", "a neuron model", hint=" or ".join(allowed))
+    return value

@@ -1,0 +1,247 @@
+"""A program: a network mapped to a chip, ready to run on any device."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from . import cycles
+from .chip import ChipSpec
+from .errors import SpikefabError
+from .neuron import Datapath
+from .rows import Survey, survey
+from .synapses import Synapses, target_shift, weight_field
+
+Integers = NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class InputPort:
+    """Sources that the host drives: `size` lines, delivered in ticks 0, period, 2 period, ..."""
+
+    name: str
+    first: int
+    size: int
+    period: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class MappedPopulation:
+    """Neurons first .. first + size - 1 of a program.
+
+    model: index into the program's models; start, period: in which ticks it updates;
+    output: whether its spikes or values go to the host; parameters, initial: int32 arrays of one
+    value for all neurons or one each; lsb: what one LSB of the potential stands for in the
+    network's units (0 if unknown).
+    """
+
+    name: str
+    first: int
+    size: int
+    model: int
+    start: int
+    period: int
+    output: bool
+    parameters: dict[str, Integers]
+    initial: dict[str, Integers]
+    lsb: float = 0.0
+
+    @property
+    def neurons(self) -> slice:
+        """Its neurons in program order."""
+        return slice(self.first, self.first + self.size)
+
+    def updates_in(self, tick: int) -> bool:
+        """Whether its neurons update in `tick`."""
+        return tick >= self.start and (tick - self.start) % self.period == 0
+
+
+@dataclass(frozen=True, eq=False)
+class Program:
+    """Flat rows by source, placement, parameters, the network's names, and the chip.
+
+    Sources are numbered inputs first, then neurons; core c holds the neurons
+    core_first[c] .. core_first[c + 1] - 1. `notes` is what the compiler reports of the mapping.
+    """
+
+    chip: ChipSpec
+    models: tuple[Datapath, ...]
+    inputs: tuple[InputPort, ...]
+    populations: tuple[MappedPopulation, ...]
+    core_first: NDArray[np.int64]
+    synapses: Synapses
+    seed: int = 1
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def neurons(self) -> int:
+        """Number of neurons."""
+        return sum(p.size for p in self.populations)
+
+    @property
+    def input_lines(self) -> int:
+        """Number of sources that the host drives."""
+        return sum(i.size for i in self.inputs)
+
+    @property
+    def cores(self) -> int:
+        """Number of cores in use."""
+        return len(self.core_first) - 1
+
+    @property
+    def period(self) -> int:
+        """Ticks per step."""
+        return max((p.period for p in self.populations), default=1)
+
+    @property
+    def last_stage(self) -> int:
+        """The greatest stage of a population, in ticks."""
+        return max((p.start for p in self.populations), default=0)
+
+    def ticks(self, steps: int) -> int:
+        """Ticks in which every population takes `steps` steps."""
+        return (steps - 1) * self.period + 1 + self.last_stage if steps > 0 else 0
+
+    def population(self, name: str) -> MappedPopulation:
+        """The population of that name; raises SpikefabError."""
+        for p in self.populations:
+            if p.name == name:
+                return p
+        raise SpikefabError(
+            f"no population '{name}'", "the program", hint=f"it has {_names(self.populations)}"
+        )
+
+    def input(self, name: str) -> InputPort:
+        """The input of that name; raises SpikefabError."""
+        for i in self.inputs:
+            if i.name == name:
+                return i
+        raise SpikefabError(
+            f"no input '{name}'", "the program", hint=f"it has {_names(self.inputs)}"
+        )
+
+    def source_name(self, source: int) -> str:
+        """A source by the network's own name: ``hidden[3]``."""
+        for port in self.inputs:
+            if source < port.first + port.size:
+                return f"{port.name}[{source - port.first}]"
+        return self.neuron_name(source - self.input_lines)
+
+    def neuron_name(self, neuron: int) -> str:
+        """A neuron by the network's own name: ``hidden[3]``."""
+        for p in self.populations:
+            if p.first <= neuron < p.first + p.size:
+                return f"{p.name}[{neuron - p.first}]"
+        raise IndexError(neuron)
+
+    @cached_property
+    def survey(self) -> Survey:
+        """What the rows take on each core."""
+        return survey(self.synapses, self.core_first, self.chip)
+
+    @cached_property
+    def reach(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Greatest positive and negative sum that one update of each neuron can take, in LSB."""
+        payload = np.full(self.input_lines + self.neurons, self.chip.largest_payload, np.int64)
+        for p in self.populations:
+            at = slice(self.input_lines + p.first, self.input_lines + p.first + p.size)
+            payload[at] = self.models[p.model].largest_payload
+        return _reach(
+            self.synapses.words,
+            self.synapses.first,
+            len(self.synapses.delays),
+            target_shift(self.synapses.wide),
+            weight_field(self.synapses.wide),
+            payload,
+            self.neurons,
+        )
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of everything that a run depends on."""
+        digest = hashlib.sha256(json.dumps(self.header(), sort_keys=True).encode())
+        for name, array in sorted(self.arrays()):
+            digest.update(name.encode())
+            digest.update(np.ascontiguousarray(array).data)
+        return digest.hexdigest()[:32]
+
+    def arrays(self) -> Iterator[tuple[str, NDArray[Any]]]:
+        """Every array of the program with its name in the file."""
+        yield "words", self.synapses.words
+        yield "first", self.synapses.first
+        yield "core_first", self.core_first
+        for n, p in enumerate(self.populations):
+            for name, values in p.parameters.items():
+                yield f"population.{n}.parameter.{name}", values
+            for name, values in p.initial.items():
+                yield f"population.{n}.initial.{name}", values
+
+    def header(self) -> dict[str, Any]:
+        """Everything but the arrays, JSON-ready."""
+        return {
+            "chip": self.chip.to_json(),
+            "models": [m.to_json() for m in self.models],
+            "inputs": [
+                {"name": i.name, "first": i.first, "size": i.size, "period": i.period}
+                for i in self.inputs
+            ],
+            "populations": [
+                {
+                    "name": p.name,
+                    "first": p.first,
+                    "size": p.size,
+                    "model": p.model,
+                    "start": p.start,
+                    "period": p.period,
+                    "output": p.output,
+                    "lsb": p.lsb,
+                }
+                for p in self.populations
+            ],
+            "delays": list(self.synapses.delays),
+            "seed": self.seed,
+            "notes": self.notes,
+        }
+
+    def constant_cycles(self, core: int) -> tuple[int, int, int]:
+        """Clocks of deliver, update and emit of a core in a tick in which nothing happens."""
+        return (
+            cycles.deliver_constant(int(self.survey.axons[core])),
+            cycles.update_constant(self.chip),
+            cycles.emit_constant(),
+        )
+
+    def worst_cycles(self, core: int) -> int:
+        """Clocks of a tick in which every source of a core has an event and every neuron fires."""
+        a, b = int(self.core_first[core]), int(self.core_first[core + 1])
+        routes = self.survey.routes[self.input_lines + a : self.input_lines + b]
+        total = sum(self.constant_cycles(core)) + int(self.survey.row_total[core])
+        return total + b - a + int(routes.sum())
+
+
+def _names(parts: tuple[Any, ...]) -> str:
+    return ", ".join(f"'{p.name}'" for p in parts) or "none"
+
+
+@njit(cache=True, nogil=True)
+def _reach(words, first, n_delays, shift, field, payload, neurons):  # type: ignore[no-untyped-def]
+    positive = np.zeros(neurons, np.int64)
+    negative = np.zeros(neurons, np.int64)
+    half = 1 << (field - 1)
+    for source in range(len(payload)):
+        for k in range(first[source * n_delays], first[(source + 1) * n_delays]):
+            w = np.int64(words[k]) & (2 * half - 1)
+            w = ((w ^ half) - half) * payload[source]
+            if w > 0:
+                positive[np.int64(words[k] >> shift)] += w
+            else:
+                negative[np.int64(words[k] >> shift)] -= w
+    return positive, negative

@@ -1,0 +1,231 @@
+"""Whether a program is one that its chip can run: every limit, every interval, every arrival."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .errors import SpikefabError
+from .language import bounds
+from .program import MappedPopulation, Program
+
+MAX_CORE_WORDS = 1 << 26  # cores x words of the largest: what a survey of them may take
+
+
+def validate(program: Program, where: str = "the program") -> None:
+    """Raise SpikefabError at the first thing in `program` that its chip cannot run."""
+    _check_layout(program, where)
+    program.synapses.check(program.input_lines + program.neurons, program.neurons, where)
+    for p in program.populations:
+        _check_population(program, p, where)
+    _check_weights(program, where)
+    _check_arrivals(program, where)
+    check_accumulators(program, where)
+    check_capacity(program, where)
+
+
+def _fault(where: str, what: str, why: str = "", hint: str = "") -> None:
+    raise SpikefabError(what, where, why, hint)
+
+
+def _check_layout(program: Program, where: str) -> None:
+    parts: tuple[Any, ...] = (program.inputs, program.populations)
+    names = [x.name for part in parts for x in part]
+    if len(set(names)) != len(names) or not all(names):
+        _fault(where, "two parts of one name, or one without", f"{sorted(names)}")
+    if not program.populations:
+        _fault(where, "no population")
+    for part in parts:
+        expected = 0
+        for x in part:
+            if x.first != expected or x.size < 1:
+                _fault(where, f"'{x.name}' of {x.size} at {x.first}", f"expected at {expected}")
+            expected += x.size
+            if not 1 <= x.period <= 1 << 20:
+                _fault(where, f"period {x.period} of '{x.name}'")
+            if x.period != program.period:
+                _fault(where, f"period {x.period} of '{x.name}'", f"others: {program.period}")
+    first = program.core_first
+    if (
+        first.ndim != 1
+        or len(first) < 2
+        or first[0] != 0
+        or first[-1] != program.neurons
+        or (first[1:] <= first[:-1]).any()
+    ):
+        _fault(where, "damaged placement", "cores do not cover the neurons in order")
+    words = int(np.diff(first).max()) // program.chip.lanes + 2
+    if program.cores * words > MAX_CORE_WORDS:
+        _fault(where, "damaged placement", f"{program.cores} cores of up to {words} words")
+    carried = set(program.chip.models)
+    for model in program.models:
+        if carried and model.identity not in carried:
+            _fault(
+                where,
+                f"model {model.identity}",
+                f"chip '{program.chip.name}' carries {', '.join(sorted(carried))}",
+            )
+        if model.current != bounds(program.chip.accumulator_bits, True):
+            _fault(where, f"model {model.identity} for another accumulator width")
+        if model.largest_payload > program.chip.largest_payload:
+            _fault(
+                where,
+                f"model {model.identity} spikes up to {model.largest_payload} per update",
+                f"chip '{program.chip.name}' carries payloads up to "
+                f"{program.chip.largest_payload}",
+            )
+
+
+def _check_population(program: Program, p: MappedPopulation, where: str) -> None:
+    inside = f"population '{p.name}' of {where}"
+    if not 0 <= p.model < len(program.models):
+        _fault(inside, f"model number {p.model}", f"there are {len(program.models)}")
+    if not 0 <= p.start <= 1 << 20:
+        _fault(inside, f"start {p.start}")
+    model = program.models[p.model]
+    for kind, values, ranges in (
+        ("parameter", p.parameters, model.parameters),
+        ("initial state", p.initial, model.state),
+    ):
+        if set(values) != set(ranges):
+            _fault(inside, f"{kind}s {sorted(values)}", f"its model has {sorted(ranges)}")
+        for name, array in values.items():
+            lo, hi = ranges[name]
+            if array.dtype != np.int32 or array.shape not in ((1,), (p.size,)):
+                _fault(inside, f"{kind} '{name}'", "neither one value nor one per neuron")
+            if array.min() < lo or array.max() > hi:
+                _fault(
+                    inside,
+                    f"{kind} '{name}' = {int(array.min() if array.min() < lo else array.max())}",
+                    f"outside {lo}..{hi}",
+                )
+
+
+def _check_weights(program: Program, where: str) -> None:
+    chip = program.chip
+    if program.synapses.wide != (chip.weight_bits > 8):
+        _fault(where, "damaged synapses", f"words do not fit {chip.weight_bits}-bit weights")
+    if not program.synapses.count:
+        return
+    step = 1 << 20
+    limit = chip.largest_weight
+    for k in range(0, program.synapses.count, step):
+        block = type(program.synapses)(
+            program.synapses.words[k : k + step], program.synapses.first, program.synapses.delays
+        ).weight
+        if block.max() > limit or block.min() < -limit - 1:
+            worst = int(block[np.abs(block).argmax()])
+            _fault(where, f"weight {worst}", f"chip '{chip.name}' has {chip.weight_bits} bits")
+
+
+def _check_arrivals(program: Program, where: str) -> None:
+    """Every event must land on an update of its target, or it would wait in the wrong slot."""
+    delays = program.synapses.delays
+    if delays[-1] >= program.chip.delay_slots:
+        _fault(
+            where,
+            f"delay of {delays[-1]} ticks",
+            f"chip '{program.chip.name}' has {program.chip.delay_slots} delay slots",
+            f"it needs {delays[-1] + 1}",
+        )
+    ports: list[tuple[str, int, int, int, int]] = [
+        (i.name, i.first, i.size, -1, i.period) for i in program.inputs
+    ]
+    lines = program.input_lines
+    ports += [(p.name, lines + p.first, p.size, p.start, p.period) for p in program.populations]
+    if program.period == 1 and not program.last_stage:
+        return  # every tick is an update of every neuron
+    per_delay = len(delays)
+    words, first = program.synapses.words, program.synapses.first
+    starts = np.array([p.first for p in program.populations])
+    shift = (18 if program.synapses.wide else 10)
+    for name, begin, size, emitted, period in ports:
+        for d, delay in enumerate(delays):
+            rows = np.arange(begin, begin + size) * per_delay + d
+            reached: set[int] = set()
+            for a, b in zip(first[rows], first[rows + 1], strict=True):
+                if b > a:
+                    found = np.searchsorted(starts, (words[a:b] >> shift).astype(np.int64), "right")
+                    reached.update(int(x) for x in np.unique(found - 1))
+            for n in reached:
+                target = program.populations[n]
+                arrival = emitted + 1 + delay
+                off = (arrival - target.start) % target.period or period % target.period
+                if arrival < target.start or off:
+                    _fault(
+                        where,
+                        f"events from '{name}' to '{target.name}' with delay {delay}",
+                        f"they arrive in tick {arrival}, not on an update of the target "
+                        f"(start {target.start}, period {target.period})",
+                    )
+
+
+def check_accumulators(program: Program, where: str) -> None:
+    """Raise SpikefabError if any input could overflow an accumulator."""
+    limit = (1 << (program.chip.accumulator_bits - 1)) - 1
+    positive, negative = program.reach
+    load = np.maximum(positive, negative)
+    worst = int(load.argmax())
+    if load[worst] > limit:
+        _fault(
+            f"neuron {program.neuron_name(worst)} of {where}",
+            "an accumulator could overflow",
+            f"its inputs can add up to {load[worst]}, {program.chip.accumulator_bits} bits hold "
+            f"{limit}",
+            f"use {int(load[worst]).bit_length() + 1} accumulator bits or fewer weight bits",
+        )
+
+
+def check_capacity(program: Program, where: str) -> None:
+    """Raise SpikefabError where a core holds more than the chip's cores do."""
+    chip = program.chip
+    if program.cores > chip.cores:
+        _fault(
+            where,
+            f"{program.cores} cores in use",
+            f"chip '{chip.name}' has {chip.cores}",
+            "use --chip auto or a larger chip",
+        )
+    for memory, used in core_use(program).items():
+        limit = getattr(chip, memory)
+        core = int(np.argmax(used))
+        if used[core] > limit:
+            a = int(program.core_first[core])
+            b = int(program.core_first[core + 1])
+            _fault(
+                f"core {core} ({program.neuron_name(a)} to {program.neuron_name(b - 1)}) "
+                f"of {where}",
+                f"{int(used[core])} {memory.replace('_', ' ')}",
+                f"a core of chip '{chip.name}' has {limit}",
+                "use --chip auto or a larger chip",
+            )
+
+
+def core_use(program: Program) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
+    """Use of every memory, [cores] each, by the name of its limit in `ChipSpec`."""
+    first = program.core_first
+    routes = np.zeros(program.neurons + 1, np.int64)
+    np.cumsum(program.survey.routes[program.input_lines :], out=routes[1:])
+    sets = np.zeros(program.cores, np.int64)
+    populations = np.zeros(program.cores, np.int64)
+    for p in program.populations:
+        a = int(np.searchsorted(first, p.first, "right")) - 1
+        b = int(np.searchsorted(first, p.first + p.size - 1, "right"))
+        populations[a:b] += 1
+        varied = [v for v in p.parameters.values() if v.size > 1]
+        sets[a:b] += 1
+        if varied:
+            table = np.stack(varied, axis=1)
+            for core in range(a, b):
+                lo = max(int(first[core]), p.first) - p.first
+                hi = min(int(first[core + 1]), p.first + p.size) - p.first
+                sets[core] += len(np.unique(table[lo:hi], axis=0)) - 1
+    return {
+        "neurons": np.diff(first),
+        "axons": program.survey.axons,
+        "synapse_words": program.survey.synapse_words,
+        "routes": np.diff(routes[first]),
+        "parameter_sets": sets,
+        "populations": populations,
+    }

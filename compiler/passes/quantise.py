@@ -1,0 +1,230 @@
+"""Quantise: weights, thresholds, biases and decays become integers, per target population.
+
+All synapses into a population share one weight LSB, since they share accumulators. The potential
+counts finer steps, 2^gain to a weight LSB, as many as its range leaves room for: that is what keeps
+decays exact enough.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..ir.errors import SpikefabError
+from ..ir.neuron import FRACTION_BITS, MAX_GAIN, Datapath
+from ..network import Generated, Population, Projection
+from .draft import Draft, Quantised, Range, Scale
+
+HEADROOM = 1.25  # of a potential's range over what calibration saw
+GUESS = 4.0  # of a potential's range over its threshold, where nothing was seen
+SAMPLE = 1 << 20  # weights looked at when a scale is chosen
+EXACT = 1e-6  # LSB: closer than this to a whole number is one (float32 weights are)
+
+
+def quantise(draft: Draft, ranges: Mapping[str, Range] | None = None) -> Draft:
+    """Choose scales and round. `ranges` is what a float run of calibration data has seen."""
+    chip, network = draft.chip, draft.network
+    models: dict[str, Datapath] = {}
+    scales, parameters, initial = {}, {}, {}
+    for p in network.populations:
+        model = p.model.datapath(chip.state_bits, chip.accumulator_bits, p.options)
+        into = [x for x in network.projections if x.target == p.name]
+        scale = _scale(draft, p, model, into, (ranges or {}).get(p.name))
+        models[p.name], scales[p.name] = model, scale
+        parameters[p.name] = _parameters(p, model, scale)
+        initial[p.name] = _initial(p, model, scale)
+    weights = tuple(
+        Quantised(x, _rounded(x, scales[x.target], draft.weight_bits))
+        for x in network.projections
+    )
+    carried = chip.carrying(models.values()) if not chip.models else chip
+    result = dataclasses.replace(
+        draft,
+        chip=carried,
+        models=models,
+        scales=scales,
+        parameters=parameters,
+        initial=initial,
+        weights=weights,
+    )
+    check(result)
+    return result
+
+
+def check(draft: Draft) -> None:
+    """Raise SpikefabError unless all parameters and weights lie in their formats."""
+    largest = (1 << (draft.weight_bits - 1)) - 1
+    for p in draft.network.populations:
+        for name, values in draft.parameters[p.name].items():
+            lo, hi = draft.models[p.name].parameters[name]
+            if values.min() < lo or values.max() > hi:
+                raise SpikefabError(
+                    f"'{name}' becomes {int(values.min())}..{int(values.max())}",
+                    f"population '{p.name}'",
+                    f"outside {lo}..{hi} at {draft.scales[p.name].lsb:.3g} per LSB",
+                )
+    for q in draft.weights:
+        c = q.connections
+        if isinstance(c, Generated):
+            continue
+        weight = c if isinstance(c, np.ndarray) else c.weight
+        if weight.dtype.kind not in "iu" or (
+            weight.size and max(int(weight.max()), -int(weight.min()) - 1) > largest
+        ):
+            raise SpikefabError(
+                f"weights beyond {draft.weight_bits} bits",
+                f"projection '{q.projection.source}' to '{q.projection.target}'",
+                f"{int(weight.min())}..{int(weight.max())}",
+            )
+
+
+def _weights_of(projection: Projection) -> tuple[NDArray[Any], float | None]:
+    """Weights of a projection and their scale; generated ones are not looked at."""
+    c = projection.connections
+    if isinstance(c, Generated):
+        return np.zeros(0, np.int8), c.scale
+    if isinstance(c, np.ndarray):
+        return c.ravel(), None
+    return c.weight, c.scale
+
+
+def _scale(
+    draft: Draft, p: Population, model: Datapath, into: Sequence[Projection], seen: Range | None
+) -> Scale:
+    limit = (1 << (draft.chip.state_bits - 1)) - 1
+    largest = (1 << (draft.weight_bits - 1)) - 1
+    reach = _reach(p, seen)
+    given = [_weights_of(x) for x in into]
+    scales = {scale for _, scale in given}
+    if len(scales) == 1 and None not in scales:
+        step = float(next(iter(scales)) or 1.0)
+        gain = _gain(reach / step, limit) if model.spikes or seen else 0
+        return Scale(step, step / 2**gain, gain, True, 0.0, 0.0)
+    pieces = [w * (scale if scale is not None else 1.0) for w, scale in given]
+    sampled = np.concatenate([_sample(np.asarray(w, np.float64)) for w in pieces] or [np.zeros(0)])
+    sampled = sampled[sampled != 0]
+    if not len(sampled):
+        step = reach / (limit / 2) if reach else 1.0
+        return Scale(step, step, 0, True, 0.0, 0.0)
+    top = max(float(np.abs(w).max(initial=0)) for w in pieces)
+    step, exact = _step(sampled, top, largest)
+    coarsest = _bounded_reach(p, seen) / limit
+    if step < coarsest:
+        step, exact = coarsest, False
+    gain = _gain(reach / step, limit) if model.spikes or seen else 0
+    rounded = np.clip(np.rint(sampled / step), -largest - 1, largest)
+    error = float(np.sqrt(np.mean((rounded * step - sampled) ** 2) / np.mean(sampled**2)))
+    clipped = float(np.mean(np.abs(sampled) > (largest + 0.5) * step))
+    return Scale(step, step / 2**gain, gain, exact, error, clipped)
+
+
+def _sample(weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    return weights[:: max(1, len(weights) // SAMPLE)]
+
+
+def _bounded_reach(p: Population, seen: Range | None) -> float:
+    """The range that a potential must have at any price: its constants, and what was seen."""
+    names = [n for n in ("threshold", "v_reset", "bias", "bias_i") if n in p.parameters]
+    constants = [float(np.abs(p.parameters[n]).max()) for n in names]
+    constants += [float(np.abs(v).max()) for v in p.initial.values()]
+    return max([1.1 * c for c in constants] + ([seen.potential] if seen else [0.0]))
+
+
+def _reach(p: Population, seen: Range | None) -> float:
+    """The range that a potential should have, in network units."""
+    needed = _bounded_reach(p, None)
+    return max(needed, HEADROOM * seen.potential) if seen else GUESS * needed
+
+
+def _gain(steps: float, limit: int) -> int:
+    """The largest gain at which a range of so many weight LSB stays within the potential's."""
+    gain = 0
+    while gain < MAX_GAIN and steps * 2 ** (gain + 1) <= limit:
+        gain += 1
+    return gain
+
+
+def _step(sampled: NDArray[np.float64], top: float, largest: int) -> tuple[float, bool]:
+    """The weight LSB: one that is exact if there is any, else the one of least square error."""
+    few = sampled[:: max(1, len(sampled) // 64)]
+    for whole in range(largest, 0, -1):
+        step = top / whole
+        if _is_whole(few / step) and _is_whole(sampled / step):
+            return step, True
+    finest = top / largest
+    best = finest, float(np.inf)
+    some = sampled[:: max(1, len(sampled) // 65_536)]
+    for factor in np.linspace(1.0, 0.3, 36):
+        step = finest * float(factor)
+        rounded = np.clip(np.rint(some / step), -largest - 1, largest)
+        error = float(np.sum((rounded * step - some) ** 2))
+        if error < best[1]:
+            best = step, error
+    return best[0], False
+
+
+def _is_whole(ratio: NDArray[np.float64]) -> bool:
+    return bool((np.abs(ratio - np.rint(ratio)) < EXACT * np.maximum(1, np.abs(ratio))).all())
+
+
+def _parameters(p: Population, model: Datapath, scale: Scale) -> dict[str, NDArray[np.int32]]:
+    result = {}
+    for name, unit in model.units.items():
+        if unit == "gain":
+            result[name] = np.array([scale.gain], np.int32)
+            continue
+        values = p.parameters[name]
+        factor = {"potential": 1 / scale.lsb, "fraction": float(1 << FRACTION_BITS)}.get(unit, 1.0)
+        rounded = np.rint(values * factor)
+        if unit in ("count", "shift") and (rounded != values).any():
+            raise SpikefabError(
+                f"'{name}' = {values[rounded != values][0]:g}",
+                f"population '{p.name}'",
+                "it counts whole steps",
+            )
+        result[name] = _integers(rounded, f"'{name}'", p.name)
+    return result
+
+
+def _initial(p: Population, model: Datapath, scale: Scale) -> dict[str, NDArray[np.int32]]:
+    result = {}
+    for name, (lo, hi) in model.state.items():
+        values = p.initial.get(name, np.zeros(1))
+        factor = 1.0 if name == "refractory" else 1 / scale.lsb
+        rounded = _integers(np.rint(values * factor), f"initial '{name}'", p.name)
+        if rounded.min() < lo or rounded.max() > hi:
+            raise SpikefabError(
+                f"initial '{name}' becomes {int(rounded.min())}..{int(rounded.max())}",
+                f"population '{p.name}'",
+                f"outside {lo}..{hi}",
+            )
+        result[name] = rounded
+    return result
+
+
+def _integers(values: NDArray[np.float64], what: str, name: str) -> NDArray[np.int32]:
+    if np.abs(values).max(initial=0) > 2**31 - 1:
+        raise SpikefabError(
+            f"{what} becomes {np.abs(values).max():g}", f"population '{name}'", "beyond 32 bits"
+        )
+    return values.astype(np.int32)
+
+
+def _rounded(projection: Projection, scale: Scale, weight_bits: int) -> Any:
+    """The projection's synapses with integer weights."""
+    c = projection.connections
+    kind = np.int8 if weight_bits <= 8 else np.int16
+    low, high = -(1 << (weight_bits - 1)), (1 << (weight_bits - 1)) - 1
+    if isinstance(c, np.ndarray):
+        return np.clip(np.rint(c / scale.weight_lsb), low, high).astype(kind)
+    if isinstance(c, Generated):
+        return c
+    if c.scale is not None and c.scale == scale.weight_lsb:
+        return c
+    factor = (c.scale if c.scale is not None else 1.0) / scale.weight_lsb
+    weight = np.clip(np.rint(c.weight * factor), low, high).astype(kind)
+    return dataclasses.replace(c, weight=weight, scale=scale.weight_lsb)

@@ -1,0 +1,226 @@
+"""The mapping report: what became of each population, what the cores hold, what a tick costs."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .float_reference import FloatRecording
+from .ir.chip import UNLIMITED
+from .ir.device import Device
+from .ir.program import MappedPopulation, Program
+from .ir.spikes import SpikeTrain
+from .ir.validate import core_use
+from .passes.draft import Draft
+
+
+@dataclass(frozen=True)
+class PopulationReport:
+    """One population of the mapping.
+
+    synapses: onto it; cores: how many hold it; stage: ticks it lags its step; weight_lsb, lsb:
+    network units per LSB of weights and potential; weight_error: root mean square, relative;
+    clipped: share of weights beyond the largest; headroom_bits: accumulator bits that no input can
+    reach; saturated, dead: neurons whose potential met its limit, or that never fired, on the given
+    input (None without); spike_agreement: share of the spikes of either run, fixed point or float
+    reference, that are in both (None without, 1 if neither has any).
+    """
+
+    name: str
+    model: str
+    neurons: int
+    synapses: int
+    cores: int
+    stage: int
+    weight_bits: int
+    weight_lsb: float
+    lsb: float
+    exact: bool
+    weight_error: float
+    clipped: float
+    headroom_bits: int
+    saturated: int | None = None
+    dead: int | None = None
+    dead_in_float: int | None = None
+    spike_agreement: float | None = None
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """What a run of given input showed, beside the float reference of the same network."""
+
+    samples: int
+    steps: int
+    populations: dict[str, dict[str, Any]]
+    agreement: float | None
+    mean_cycles: float | None
+
+
+@dataclass(frozen=True)
+class Report:
+    """The whole report. `memories`: per memory of a core the greatest use and the chip's limit.
+
+    mean_cycles: clocks per tick of the busiest core on the given input (None without);
+    worst_cycles: of the core whose worst tick is longest; agreement: share of samples in which
+    fixed point and float reference give the same answer (greatest spike count, or greatest final
+    value, the first where equal).
+    """
+
+    chip: str
+    program: str
+    neurons: int
+    synapses: int
+    cores: int
+    period: int
+    populations: tuple[PopulationReport, ...]
+    memories: dict[str, tuple[int, int | None]]
+    constant_cycles: int
+    worst_cycles: int
+    mean_cycles: float | None
+    agreement: float | None
+    samples: int
+    settings: dict[str, str]
+    assumptions: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return dataclasses.asdict(self)
+
+
+def report(draft: Draft, program: Program, fidelity: Fidelity | None = None) -> Report:
+    """The report of a program that was compiled from `draft`."""
+    onto = _synapses_onto(program)
+    rows = tuple(
+        _population(draft, program, p, int(onto[n]), fidelity)
+        for n, p in enumerate(program.populations)
+    )
+    used = core_use(program)
+    limits = {m: getattr(program.chip, m) for m in used}
+    worst = [program.worst_cycles(core) for core in range(program.cores)]
+    return Report(
+        chip=program.chip.name,
+        program=program.hash,
+        neurons=program.neurons,
+        synapses=program.synapses.count,
+        cores=program.cores,
+        period=program.period,
+        populations=rows,
+        memories={
+            m: (int(u.max()), None if limits[m] == UNLIMITED else limits[m])
+            for m, u in used.items()
+        },
+        constant_cycles=max(sum(program.constant_cycles(c)) for c in range(program.cores)),
+        worst_cycles=max(worst),
+        mean_cycles=fidelity.mean_cycles if fidelity else None,
+        agreement=fidelity.agreement if fidelity else None,
+        samples=fidelity.samples if fidelity else 0,
+        settings=dict(draft.network.settings),
+        assumptions=tuple(draft.network.assumptions) + _assumptions(draft, fidelity),
+    )
+
+
+def _population(
+    draft: Draft, program: Program, p: MappedPopulation, synapses: int, fidelity: Fidelity | None
+) -> PopulationReport:
+    scale = draft.scales[p.name]
+    first = program.core_first
+    cores = int(np.searchsorted(first, p.first + p.size - 1, "right")) - int(
+        np.searchsorted(first, p.first, "right")
+    )
+    positive, negative = program.reach
+    load = int(max(positive[p.neurons].max(), negative[p.neurons].max()))
+    return PopulationReport(
+        name=p.name,
+        model=program.models[p.model].identity,
+        neurons=p.size,
+        synapses=synapses,
+        cores=cores + 1,
+        stage=p.start,
+        weight_bits=draft.weight_bits,
+        weight_lsb=scale.weight_lsb,
+        lsb=scale.lsb,
+        exact=scale.exact,
+        weight_error=scale.error,
+        clipped=scale.clipped,
+        headroom_bits=program.chip.accumulator_bits - 1 - load.bit_length(),
+        **(fidelity.populations.get(p.name, {}) if fidelity else {}),
+    )
+
+
+def _synapses_onto(program: Program) -> NDArray[np.int64]:
+    """Synapses onto each population."""
+    edges = np.array([p.first for p in program.populations] + [program.neurons])
+    shift = np.uint64(18 if program.synapses.wide else 10)
+    counts = np.zeros(len(edges) - 1, np.int64)
+    step = 1 << 20
+    for k in range(0, program.synapses.count, step):
+        target = program.synapses.words[k : k + step].astype(np.uint64) >> shift
+        counts += np.histogram(target.astype(np.int64), edges)[0]
+    return counts
+
+
+def _assumptions(draft: Draft, fidelity: Fidelity | None) -> tuple[str, ...]:
+    said = []
+    if fidelity is None:
+        said.append(
+            "No input was given: the range of potentials is guessed from thresholds, and fidelity, "
+            "dead and saturated neurons are unknown (--calibrate)."
+        )
+    if draft.timing is not None and draft.timing.period > 1:
+        said.append(f"A step takes {draft.timing.period} ticks, so that loops fit (--dilate).")
+    if draft.chip.name == "auto":
+        said.append("Chip 'auto' has as many cores as the network needs; no such part exists.")
+    return tuple(said)
+
+
+def measure(
+    program: Program, device: Device, reference: FloatRecording, inputs: Mapping[str, SpikeTrain]
+) -> Fidelity:
+    """Run `inputs` on a device and compare with the float reference's run of the same input.
+
+    Spikes are compared for the populations that the reference has recorded.
+    """
+    spiking = [p for p in program.populations if program.models[p.model].spikes]
+    potentials = [f"{p.name}.v" for p in program.populations
+                  if "v" in program.models[p.model].state]
+    record = [p.name for p in spiking] + potentials
+    run = device.run(inputs, reference.steps, samples=reference.samples, record=record)
+    limit = (1 << (program.chip.state_bits - 1)) - 1
+    rows: dict[str, dict[str, Any]] = {}
+    for p in program.populations:
+        row: dict[str, Any] = {}
+        if f"{p.name}.v" in run.state:
+            v = run.state[f"{p.name}.v"]
+            row["saturated"] = int(((v >= limit) | (v < -limit)).any(axis=(0, 1)).sum())
+        if p.name in run.spikes:
+            fixed = run.spikes[p.name].to_dense(run.steps, p.size, run.samples) > 0
+            row["dead"] = int((~fixed.any(axis=(0, 1))).sum())
+            row["dead_in_float"] = int((reference.counts[p.name].sum(axis=0) == 0).sum())
+            if p.name in reference.spikes:
+                both = int((fixed & reference.spikes[p.name]).sum())
+                either = int((fixed | reference.spikes[p.name]).sum())
+                row["spike_agreement"] = both / either if either else 1.0
+        rows[p.name] = row
+    mean = None
+    if run.cycles is not None and run.cycles.size:
+        mean = float(run.cycles.sum(axis=3).mean(axis=(0, 1)).max())
+    return Fidelity(run.samples, run.steps, rows, _agreement(program, run, reference), mean)
+
+
+def _agreement(program: Program, run: Any, reference: FloatRecording) -> float | None:
+    """Share of samples with the same answer, over the one output population there must be."""
+    outputs = [p for p in program.populations if p.output]
+    if len(outputs) != 1:
+        return None
+    (p,) = outputs
+    if p.name in run.spikes:
+        fixed = run.spikes[p.name].to_dense(run.steps, p.size, run.samples).sum(axis=1)
+        told: NDArray[Any] = reference.counts[p.name]
+    else:
+        fixed, told = run.values[p.name][:, -1], reference.values[p.name][:, -1]
+    return float(np.mean(fixed.argmax(axis=1) == told.argmax(axis=1)))

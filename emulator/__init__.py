@@ -1,0 +1,1 @@
+"""Runs a program on this machine: Numba kernels, recording, checkpoints."""

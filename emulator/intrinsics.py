@@ -1,0 +1,84 @@
+"""What kernels need of the machine and Numba does not offer: prefetch, a barrier, a short sleep."""
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+SPINS = 4000  # about 20 us before a waiting worker sleeps
+
+
+@intrinsic
+def prefetch(context: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of array[index]; an index beyond the array is harmless."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, args[0])
+        address = builder.bitcast(
+            builder.gep(view.data, [args[1]]), ir.IntType(8).as_pointer()
+        )
+        word = ir.IntType(32)
+        function = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(ir.VoidType(), [ir.IntType(8).as_pointer(), word, word, word]),
+            "llvm.prefetch.p0",
+        )
+        builder.call(function, [address, word(0), word(1), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.intp), generate
+
+
+@intrinsic
+def atomic_add(context: Any, array: Any, index: Any, amount: Any) -> Any:
+    """array[index] += amount as one step, for int64 arrays; the old value."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, args[0])
+        place = builder.gep(view.data, [args[1]])
+        return builder.atomic_rmw("add", place, args[2], "seq_cst")
+
+    return types.int64(array, types.intp, types.int64), generate
+
+
+@intrinsic
+def atomic_load(context: Any, array: Any, index: Any) -> Any:
+    """array[index] as other threads last wrote it, for int64 arrays."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        view = context.make_array(signature.args[0])(context, builder, args[0])
+        return builder.load_atomic(builder.gep(view.data, [args[1]]), "acquire", 8)
+
+    return types.int64(array, types.intp), generate
+
+
+@intrinsic
+def nap(context: Any, microseconds: Any) -> Any:
+    """Sleep at least so many microseconds."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        word = ir.IntType(32)
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(word, [word]), "usleep"
+        )
+        builder.call(function, [args[0]])
+        return context.get_dummy_value()
+
+    return types.void(types.uint32), generate
+
+
+@njit(nogil=True)
+def wait_for_all(barrier: Any, workers: int, round_number: int) -> None:
+    """Return when all `workers` have arrived at round `round_number` (1, 2, ...)."""
+    atomic_add(barrier, 0, 1)
+    goal = workers * round_number
+    spins = 0
+    while atomic_load(barrier, 0) < goal:
+        spins += 1
+        if spins > SPINS:
+            nap(20)

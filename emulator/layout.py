@@ -1,0 +1,384 @@
+"""The run form of a program: the arrays that a kernel reads, per worker.
+
+Flat rows stay as the program has them; groups of sources that see most of their targets become
+matrices of weights, row by row. A worker owns a range of neurons and has the synapses onto them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from ..compiler.ir.cycles import row_gap
+from ..compiler.ir.language import narrow, signed_bits, topological
+from ..compiler.ir.program import MappedPopulation, Program
+from ..compiler.ir.rows import core_rows, marked_words
+from ..compiler.ir.synapses import target_shift, weight_field
+from .kernel import Counting, Shape, UpdateKind
+
+DENSE_FILL = 0.3  # share of pairs that are connected above which a matrix is faster
+CURRENT_GRAIN = 4  # widths of accumulated currents are rounded up to this many bits
+FLAG_PAD = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Synaptic:
+    """The synapses of one worker: rows, matrices, and the cost of rows per source and core."""
+
+    words: NDArray[Any]
+    first: NDArray[np.uint64]
+    blocks: NDArray[np.int64]
+    matrix: NDArray[Any]
+    cost_first: NDArray[np.int64]
+    cost_core: NDArray[np.int32]
+    cost_clocks: NDArray[np.int32]
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """What a kernel needs to know of a program but its synapses.
+
+    state_at: position of each population's first state variable in the state array; state order is
+    population, variable, neuron; a population that does not spike has its `value` last.
+    """
+
+    shape: Shape
+    workers: tuple[tuple[int, int], ...]
+    synaptic: tuple[Synaptic, ...]
+    chunks: tuple[NDArray[np.int64], ...]
+    initial: NDArray[np.int32]
+    parameters: NDArray[np.int32]
+    state_at: tuple[int, ...]
+    slots: int
+    delays: NDArray[np.int64]
+    lookup: NDArray[np.uint32]
+    fan_out: NDArray[np.int64]
+    constants: NDArray[np.int32]
+
+
+def variables(program: Program, p: MappedPopulation) -> tuple[str, ...]:
+    """The arrays of a population in the state array, in order."""
+    model = program.models[p.model]
+    return tuple(model.state) if model.spikes else (*model.state, "value")
+
+
+def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout:
+    """Lay out a program for `workers` threads, with or without cycle counts."""
+    dense = _dense_groups(program)
+    delays = program.synapses.delays
+    counting: Counting = "none"
+    if counts:
+        marks = program.cores > 2 and delays == (0,) and not dense
+        counting = "marks" if marks else "rows"
+    gap = row_gap(program.chip)
+    field, accumulator = _accumulator(program, counting, gap)
+    kinds, kind_of = _update_kinds(program)
+    sparse = program.synapses.count > sum(int(g.connected) for g in dense)
+    shape = Shape(
+        kinds,
+        counting,
+        field,
+        accumulator,  # type: ignore[arg-type]
+        gap,
+        program.synapses.wide,
+        delays != (0,),
+        sparse,
+        bool(dense),
+        payload,
+    )
+    ranges = _ranges(program.neurons, workers)
+    initial, parameters, state_at, parameter_at = _arrays(program, kinds, kind_of)
+    words = program.synapses.words
+    if counting == "marks":
+        words = marked_words(program.synapses, program.core_first, program.chip, program.survey)
+    per_source = np.diff(program.synapses.first[:: len(delays)])
+    constants = np.array(
+        [program.constant_cycles(core) for core in range(program.cores)], np.int32
+    )
+    return Layout(
+        shape,
+        ranges,
+        tuple(
+            _synaptic(program, words, dense, r, n, len(ranges), counting)
+            for n, r in enumerate(ranges)
+        ),
+        tuple(
+            _chunks(program, kinds, kind_of, state_at, parameter_at, r, counts) for r in ranges
+        ),
+        initial,
+        parameters,
+        state_at,
+        1 << (delays[-1]).bit_length(),
+        np.array(delays, np.int64),
+        _lookup(field, gap) if counting == "marks" else np.zeros(1, np.uint32),
+        per_source.astype(np.int64),
+        constants,
+    )
+
+
+def _ranges(neurons: int, workers: int) -> tuple[tuple[int, int], ...]:
+    workers = max(1, min(workers, neurons // 64))
+    cuts = [round(neurons * w / workers / 16) * 16 for w in range(workers)] + [neurons]
+    return tuple(itertools.pairwise(cuts))
+
+
+def _accumulator(program: Program, counting: Counting, gap: int) -> tuple[int, str]:
+    if counting != "marks":
+        return 0, "int32"
+    positive, negative = program.reach
+    low = int(max(positive.max(initial=0), negative.max(initial=0)))
+    field = signed_bits(-low - 1, low)
+    payload = max(program.chip.largest_payload, 1)
+    into = _in_degree(
+        program.synapses.words, target_shift(program.synapses.wide), program.neurons
+    )
+    clocks = int(into.max(initial=0)) * (1 + gap) * payload
+    return field, "uint32" if field + clocks.bit_length() <= 32 else "uint64"
+
+
+@njit(cache=True, nogil=True)
+def _in_degree(words, shift, neurons):  # type: ignore[no-untyped-def]
+    into = np.zeros(neurons, np.int64)
+    for k in range(len(words)):
+        into[np.int64(words[k] >> shift)] += 1
+    return into
+
+
+def _lookup(field: int, gap: int) -> NDArray[np.uint32]:
+    """What a word's low ten bits (weight and mark) add to a marked accumulator."""
+    low = np.arange(1 << 10, dtype=np.int64)
+    weight = (low & 0xFF).astype(np.uint8).view(np.int8).astype(np.int64)
+    mark = low >> 8
+    return ((weight + (((mark & 1) + (mark >> 1) * (1 + gap)) << field)) & 0xFFFFFFFF).astype(
+        np.uint32
+    )
+
+
+def _update_kinds(program: Program) -> tuple[tuple[UpdateKind, ...], list[int]]:
+    """One kind per model and per pattern of parameters; intervals as narrow as the values."""
+    positive, negative = program.reach
+    groups: dict[Any, tuple[int, dict[str, tuple[int, int]]]] = {}
+    kind_of = []
+    for p in program.populations:
+        uniform = tuple((k, v.size == 1) for k, v in p.parameters.items())
+        low = int(max(positive[p.neurons].max(), negative[p.neurons].max()))
+        bits = -(-signed_bits(-low, low) // CURRENT_GRAIN) * CURRENT_GRAIN
+        intervals = {"current": (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)}
+        for name, values in p.parameters.items():
+            unit = program.models[p.model].units[name]
+            if unit in ("gain", "shift") or not values.any():
+                intervals[f"parameter.{name}"] = (int(values.min()), int(values.max()))
+        key = (p.model, uniform, tuple(sorted(intervals.items())))
+        kind_of.append(groups.setdefault(key, (len(groups), intervals))[0])
+    kinds = []
+    for (model_number, uniform, _), (_, intervals) in groups.items():
+        model = program.models[model_number]
+        outputs = narrow(model.outputs, intervals)
+        random = any(v.op == "random" for v in topological(outputs.values()))
+        kinds.append(UpdateKind(outputs, tuple(model.state), uniform, model.spikes, random))
+    return tuple(kinds), kind_of
+
+
+def _arrays(
+    program: Program, kinds: Sequence[UpdateKind], kind_of: Sequence[int]
+) -> tuple[NDArray[np.int32], NDArray[np.int32], tuple[int, ...], list[list[int]]]:
+    initial, parameters = [], []
+    state_at: list[int] = []
+    parameter_at: list[list[int]] = []
+    states = values = 0
+    for p, kind in zip(program.populations, kind_of, strict=True):
+        state_at.append(states)
+        for name in variables(program, p):
+            start = p.initial.get(name, np.zeros(1, np.int32))
+            initial.append(np.broadcast_to(start, p.size))
+            states += p.size
+        parameter_at.append([])
+        for name, _ in kinds[kind].parameters:
+            parameter_at[-1].append(values)
+            parameters.append(p.parameters[name])
+            values += p.parameters[name].size
+    flat = np.concatenate([*parameters, np.zeros(1, np.int32)]).astype(np.int32)
+    return np.concatenate(initial).astype(np.int32), flat, tuple(state_at), parameter_at
+
+
+def _chunks(
+    program: Program,
+    kinds: Sequence[UpdateKind],
+    kind_of: Sequence[int],
+    state_at: Sequence[int],
+    parameter_at: Sequence[Sequence[int]],
+    owned: tuple[int, int],
+    by_core: bool,
+) -> NDArray[np.int64]:
+    """The pieces of populations that one update loop runs over: cut at cores where it matters."""
+    most = max((len(a) for a in parameter_at), default=0)
+    table: list[list[int]] = []
+    for n, p in enumerate(program.populations):
+        a, b = max(owned[0], p.first), min(owned[1], p.first + p.size)
+        if a >= b:
+            continue
+        cuts = [a, b]
+        if by_core or kinds[kind_of[n]].random:
+            inside = program.core_first[(program.core_first > a) & (program.core_first < b)]
+            cuts = [a, *(int(c) for c in inside), b]
+        for lo, hi in itertools.pairwise(cuts):
+            core = int(np.searchsorted(program.core_first, lo, "right")) - 1
+            offset = lo - p.first
+            uniform = [v.size == 1 for v in p.parameters.values()]
+            at = [
+                start + (0 if single else offset)
+                for start, single in zip(parameter_at[n], uniform, strict=True)
+            ]
+            at += [0] * (most - len(at))
+            table.append(
+                [n, kind_of[n], lo, hi - lo, core, state_at[n] + offset, p.size, *at]
+            )
+    return np.array(table, np.int64).reshape(len(table), 7 + most)
+
+
+@dataclass(frozen=True)
+class _DenseGroup:
+    """Sources begin .. end - 1 that see most of the targets they reach."""
+
+    begin: int
+    end: int
+    connected: int
+
+
+def _dense_groups(program: Program) -> list[_DenseGroup]:
+    lines = program.input_lines
+    ports = [(i.first, i.size) for i in program.inputs]
+    ports += [(lines + p.first, p.size) for p in program.populations]
+    smallest = min(p.size for p in program.populations)
+    groups = []
+    for begin, size in ports:
+        per_delay = len(program.synapses.delays)
+        a = int(program.synapses.first[begin * per_delay])
+        b = int(program.synapses.first[(begin + size) * per_delay])
+        if b - a < max(DENSE_FILL * size * smallest, 256):
+            continue
+        blocks = _blocks(program, program.synapses.words, begin, begin + size)
+        if all(count >= DENSE_FILL * size * n for _, n, _, count in blocks):
+            groups.append(_DenseGroup(begin, begin + size, b - a))
+    return groups
+
+
+def _blocks(
+    program: Program, words: NDArray[Any], begin: int, end: int
+) -> list[tuple[int, int, int, int]]:
+    """(first target, targets, delay, synapses) of each population and delay a group reaches."""
+    delays = program.synapses.delays
+    shift = target_shift(program.synapses.wide)
+    edges = np.array([p.first for p in program.populations] + [program.neurons])
+    counts = np.zeros((len(edges) - 1, len(delays)), np.int64)
+    for d in range(len(delays)):
+        rows = np.arange(begin, end) * len(delays) + d
+        for a, b in zip(
+            program.synapses.first[rows], program.synapses.first[rows + 1], strict=True
+        ):
+            at = np.searchsorted((words[a:b] >> shift).astype(np.int64), edges)
+            counts[:, d] += np.diff(at)
+    return [
+        (p.first, p.size, delays[d], int(counts[n, d]))
+        for n, p in enumerate(program.populations)
+        for d in range(len(delays))
+        if counts[n, d]
+    ]
+
+
+def _synaptic(
+    program: Program,
+    words: NDArray[Any],
+    dense: Sequence[_DenseGroup],
+    owned: tuple[int, int],
+    worker: int,
+    workers: int,
+    counting: Counting,
+) -> Synaptic:
+    synapses = program.synapses
+    shift, delays = target_shift(synapses.wide), synapses.delays
+    table, matrices, at = [], [], 0
+    skipped = np.zeros(synapses.sources, np.bool_)
+    for group in dense:
+        skipped[group.begin : group.end] = True
+        for target, size, delay, _ in _blocks(program, words, group.begin, group.end):
+            lo, hi = max(target, owned[0]), min(target + size, owned[1])
+            if lo >= hi:
+                continue
+            d = delays.index(delay)
+            matrix = np.zeros((group.end - group.begin, hi - lo), np.int16)
+            _fill(words, synapses.first, len(delays), d, shift, weight_field(synapses.wide),
+                  group.begin, lo, matrix)
+            table.append([group.begin, group.end, lo, hi - lo, delay, at])
+            matrices.append(matrix.astype(np.int16 if synapses.wide else np.int8).ravel())
+            at += matrix.size
+    first = synapses.first
+    if workers > 1 or dense:
+        words, first = _owned_rows(words, first, len(delays), shift, owned[0], owned[1], skipped)
+    kind = np.int16 if synapses.wide else np.int8
+    blocks = np.array(table, np.int64).reshape(len(table), 6)
+    matrix_data = np.concatenate(matrices) if matrices else np.zeros(1, kind)
+    if counting != "rows":
+        none = np.zeros(1, np.int32)
+        return Synaptic(
+            words, first.view(np.uint64), blocks, matrix_data, np.zeros(1, np.int64), none, none
+        )
+    rows = core_rows(synapses, program.core_first, program.chip, program.survey)
+    mine = rows.core.astype(np.int64) * workers // program.cores == worker
+    kept = np.zeros(len(mine) + 1, np.int64)
+    np.cumsum(mine, out=kept[1:])
+    return Synaptic(
+        words,
+        first.view(np.uint64),
+        blocks,
+        matrix_data,
+        kept[rows.first],
+        rows.core[mine],
+        rows.cost[mine],
+    )
+
+
+@njit(cache=True, nogil=True)
+def _fill(words, first, n_delays, d, shift, field, begin, target, matrix):  # type: ignore[no-untyped-def]
+    half = 1 << (field - 1)
+    for r in range(matrix.shape[0]):
+        row = (begin + r) * n_delays + d
+        for k in range(first[row], first[row + 1]):
+            column = np.int64(words[k] >> shift) - target
+            if 0 <= column < matrix.shape[1]:
+                w = np.int64(words[k]) & (2 * half - 1)
+                matrix[r, column] = (w ^ half) - half
+
+
+@njit(cache=True, nogil=True)
+def _owned_rows(words, first, n_delays, shift, lo, hi, skipped):  # type: ignore[no-untyped-def]
+    kept = np.zeros_like(first)
+    for row in range(len(first) - 1):
+        n = 0
+        if not skipped[row // n_delays]:
+            for k in range(first[row], first[row + 1]):
+                n += lo <= np.int64(words[k] >> shift) < hi
+        kept[row + 1] = kept[row] + n
+    out = np.empty(kept[-1], words.dtype)
+    n = 0
+    for row in range(len(first) - 1):
+        if not skipped[row // n_delays]:
+            for k in range(first[row], first[row + 1]):
+                if lo <= np.int64(words[k] >> shift) < hi:
+                    out[n] = words[k]
+                    n += 1
+    return out, kept
+
+
+def with_weights(program: Program, words: NDArray[Any]) -> Program:
+    """The program with other weights in its words."""
+    return dataclasses.replace(
+        program, synapses=dataclasses.replace(program.synapses, words=words)
+    )

@@ -1,0 +1,1 @@
+"""Small trained networks with their inputs, each with the script that made it."""
