@@ -112,6 +112,9 @@ class ChipSpec:
             return cls(**{**stored, "models": tuple(models)})
         except TypeError as fault:
             raise SpikefabError("damaged chip", where, str(fault)) from None
+        except SpikefabError as fault:
+            place = f"{fault.where} of {where}"
+            raise SpikefabError(fault.what, place, fault.why, fault.hint) from None
 
     @property
     def hash(self) -> str:

@@ -90,7 +90,7 @@ def _read(where: str) -> tuple[dict[str, Any], dict[str, Any]]:
         header = json.loads(metadata[KEY])
     except OSError as fault:
         raise SpikefabError("cannot read", where, fault.strerror or str(fault)) from None
-    except (SafetensorError, ValueError, RecursionError, TypeError) as fault:
+    except (SafetensorError, ValueError, RecursionError, TypeError, AttributeError) as fault:
         raise SpikefabError("not a Spikefab program", where, str(fault)) from None
     if not isinstance(header, dict):
         raise SpikefabError("not a Spikefab program", where, "its header is no object")

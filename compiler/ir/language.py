@@ -356,7 +356,7 @@ def from_lists(graph: object, where: str) -> dict[str, Value]:
     """
     try:
         return _rebuild(graph)
-    except (TypeError, ValueError, KeyError, IndexError, AttributeError) as fault:
+    except (SpikefabError, TypeError, ValueError, LookupError, AttributeError) as fault:
         raise SpikefabError("damaged model", where, f"not an expression graph ({fault})") from None
 
 

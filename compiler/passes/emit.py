@@ -159,8 +159,8 @@ def _ordered(
     assert draft.timing is not None
     slots = [0] * 65_536
     if len(late):
-        seen = np.flatnonzero(np.bincount(late, minlength=1))
-        delays = tuple(int(d) for d in seen) or (0,)
+        seen = _used_delays(late, first, end)
+        delays = tuple(int(d) for d in np.flatnonzero(seen)) or (0,)
         for n, d in enumerate(delays):
             slots[d] = n
     else:
@@ -247,6 +247,15 @@ def _pieces(q: Quantised, size: int) -> Iterator[Piece]:
 def _count_sources(source, base, counts):  # type: ignore[no-untyped-def]
     for k in range(len(source)):
         counts[base + source[k]] += 1
+
+
+@njit(cache=True, nogil=True)
+def _used_delays(late, first, end):  # type: ignore[no-untyped-def]
+    seen = np.zeros(65_536, np.bool_)
+    for row in range(len(end)):
+        for k in range(first[row], end[row]):
+            seen[late[k]] = True
+    return seen
 
 
 @njit(cache=True, nogil=True)

@@ -108,7 +108,11 @@ def _scale(
     sampled = np.concatenate([_sample(np.asarray(w, np.float64)) for w in pieces] or [np.zeros(0)])
     sampled = sampled[sampled != 0]
     if not len(sampled):
-        step = reach / (limit / 2) if reach else 1.0
+        constants = np.concatenate([*_constants(p), np.zeros(1)])
+        constants = constants[constants != 0]
+        if not len(constants):
+            return Scale(1.0, 1.0, 0, True, 0.0, 0.0)
+        step, _ = _step(constants, float(np.abs(constants).max()), int(limit / GUESS))
         return Scale(step, step, 0, True, 0.0, 0.0)
     top = max(float(np.abs(w).max(initial=0)) for w in pieces)
     step, exact = _step(sampled, top, largest)
@@ -128,10 +132,15 @@ def _sample(weights: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _bounded_reach(p: Population, seen: Range | None) -> float:
     """The range that a potential must have at any price: its constants, and what was seen."""
-    names = [n for n in ("threshold", "v_reset", "bias", "bias_i") if n in p.parameters]
-    constants = [float(np.abs(p.parameters[n]).max()) for n in names]
-    constants += [float(np.abs(v).max()) for v in p.initial.values()]
-    return max([1.1 * c for c in constants] + ([seen.potential] if seen else [0.0]))
+    constants = [1.1 * float(np.abs(values).max()) for values in _constants(p)]
+    return max([*constants, seen.potential if seen else 0.0])
+
+
+def _constants(p: Population) -> list[NDArray[np.float64]]:
+    """Parameters and initial values that count as potentials."""
+    potentials = [n for n, f in p.model.parameters.items() if f.unit == "potential"]
+    found = [p.parameters[n] for n in potentials if n in p.parameters]
+    return found + [v for n, v in p.initial.items() if p.model.state[n].unit == "potential"]
 
 
 def _reach(p: Population, seen: Range | None) -> float:
@@ -194,7 +203,7 @@ def _initial(p: Population, model: Datapath, scale: Scale) -> dict[str, NDArray[
     result = {}
     for name, (lo, hi) in model.state.items():
         values = p.initial.get(name, np.zeros(1))
-        factor = 1.0 if name == "refractory" else 1 / scale.lsb
+        factor = 1 / scale.lsb if p.model.state[name].unit == "potential" else 1.0
         rounded = _integers(np.rint(values * factor), f"initial '{name}'", p.name)
         if rounded.min() < lo or rounded.max() > hi:
             raise SpikefabError(

@@ -33,6 +33,7 @@ def retime(draft: Draft, dilate: bool = False) -> Draft:
     hops = [
         (x, _least_delay(x), isinstance(network.node(x.source), Input))
         for x in network.projections
+        if not _is_empty(x)
     ]
     _refuse_instant_loops(network, hops)
     period = 1
@@ -40,9 +41,10 @@ def retime(draft: Draft, dilate: bool = False) -> Draft:
         if not dilate:
             _refuse_short_loop(hops)
         period += 1
+    emitted = start | {i.name: INPUT_START for i in network.inputs}
     delays = tuple(
-        start[x.target] + period * x.delay - (INPUT_START if is_input else start[x.source]) - 1
-        for x, _, is_input in hops
+        0 if _is_empty(x) else start[x.target] + period * x.delay - emitted[x.source] - 1
+        for x in network.projections
     )
     result = dataclasses.replace(draft, timing=Timing(period, start, delays))
     check(result)
@@ -54,6 +56,8 @@ def check(draft: Draft) -> None:
     timing, network = draft.timing, draft.network
     assert timing is not None
     for x, delay in zip(network.projections, timing.delay, strict=True):
+        if _is_empty(x):
+            continue
         source = network.node(x.source)
         emitted = INPUT_START if isinstance(source, Input) else timing.start[x.source]
         lands = emitted + 1 + delay - timing.start[x.target]
@@ -73,13 +77,18 @@ def check(draft: Draft) -> None:
             )
 
 
+def _is_empty(projection: Projection) -> bool:
+    c = projection.connections
+    return not isinstance(c, np.ndarray | Generated) and not len(c.target)
+
+
 def _own_delays(projection: Projection) -> tuple[int, int] | None:
     c = projection.connections
     if isinstance(c, np.ndarray):
         return None
     if isinstance(c, Generated):
         return (1, 1) if c.delays else None
-    if c.delay is None or not len(c.delay):
+    if c.delay is None:
         return None
     return int(c.delay.min()), int(c.delay.max())
 
