@@ -332,8 +332,8 @@ class Emulator:
         return _Worker(
             control,
             memory.event_payload,
-            np.zeros(neurons if layout.shape.dense else 1, np.int16),
-            np.zeros(self.program.input_lines + neurons if layout.shape.dense else 1, np.int64),
+            np.zeros(neurons if layout.has_blocks else 1, np.int16),
+            np.zeros(self.program.input_lines + neurons if layout.has_blocks else 1, np.int64),
             np.zeros(-(-(neurons + FLAG_PAD) // 8) * 8, np.uint8),
             np.zeros(len(self.program.populations), np.bool_),
             np.zeros(shape, np.int32),
@@ -464,6 +464,7 @@ class Emulator:
         return (
             worker.control, until, samples, given.batch, plan.base_tick, plan.first_tick,
             given.steps, program.period, number, len(layout.workers), barrier, stop,
+            layout.updates, layout.spiking, layout.field,
             memory.state, layout.initial, layout.parameters, layout.chunks[number], worker.due,
             np.array([p.start for p in populations], np.int64),
             np.array([p.period for p in populations], np.int64),

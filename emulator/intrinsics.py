@@ -72,6 +72,38 @@ def nap(context: Any, microseconds: Any) -> Any:
     return types.void(types.uint32), generate
 
 
+@intrinsic
+def call_update(
+    context: Any, function: Any, state: Any, at: Any, stride: Any, parameters: Any, places: Any,
+    row: Any, acc: Any, here: Any, flags: Any, size: Any, word: Any, core: Any, base: Any,
+    field: Any,
+) -> Any:  # fmt: skip
+    """Call the update loop at address `function` on `size` neurons (see `kernel.update_source`)."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def place(array: int, *index: int) -> Any:
+            kind = signature.args[array]
+            view = context.make_array(kind)(context, builder, args[array])
+            if len(index) == 2:
+                columns = cgutils.unpack_tuple(builder, view.shape)[1]
+                start = builder.mul(args[index[0]], columns)
+                return builder.gep(view.data, [builder.add(start, ir.IntType(64)(7))])
+            return builder.gep(view.data, [args[index[0]]]) if index else view.data
+
+        pointers = [place(1, 2), place(4), place(5, 6, 6), place(7, 8), place(9)]
+        numbers = [args[n] for n in (3, 10, 11, 12, 13, 14)]
+        long = ir.IntType(64)
+        kind = ir.FunctionType(long, [p.type for p in pointers] + [long] * 6)
+        target = builder.inttoptr(args[0], kind.as_pointer())
+        return builder.call(target, [*pointers, *numbers])
+
+    long = types.int64
+    return long(
+        long, state, long, long, parameters, places, long, acc, long, flags, long, long, long, long,
+        long,
+    ), generate  # fmt: skip
+
+
 @njit(nogil=True)
 def wait_for_all(barrier: Any, workers: int, round_number: int) -> None:
     """Return when all `workers` have arrived at round `round_number` (1, 2, ...)."""

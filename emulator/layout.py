@@ -8,23 +8,23 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from ..compiler.ir.cycles import row_gap
-from ..compiler.ir.language import narrow, signed_bits, topological
+from ..compiler.ir.language import Value, bounds, narrow, signed_bits, topological
 from ..compiler.ir.program import MappedPopulation, Program
 from ..compiler.ir.rows import core_rows, marked_words
 from ..compiler.ir.synapses import target_shift, weight_field
-from .kernel import Counting, Shape, UpdateKind
+from .kernel import PLACES, Counting, Shape, UpdateKind, update_address
 
 DENSE_FILL = 0.3  # share of pairs that are connected above which a matrix is faster
-CURRENT_GRAIN = 4  # widths of accumulated currents are rounded up to this many bits
+NARROW_CURRENT = 22  # bits of an accumulated current that leave an update within 32
 FLAG_PAD = 16
 
 
@@ -46,10 +46,14 @@ class Layout:
     """What a kernel needs to know of a program but its synapses.
 
     state_at: position of each population's first state variable in the state array; state order is
-    population, variable, neuron; a population that does not spike has its `value` last.
+    population, variable, neuron; a population that does not spike has its `value` last. updates: the
+    address of each population's update loop; field: bits of the weight sum in a marked accumulator.
     """
 
     shape: Shape
+    updates: NDArray[np.int64]
+    spiking: NDArray[np.bool_]
+    field: int
     workers: tuple[tuple[int, int], ...]
     synaptic: tuple[Synaptic, ...]
     chunks: tuple[NDArray[np.int64], ...]
@@ -58,9 +62,14 @@ class Layout:
     state_at: tuple[int, ...]
     slots: int
     delays: NDArray[np.int64]
-    lookup: NDArray[np.uint32]
+    lookup: NDArray[Any]
     fan_out: NDArray[np.int64]
     constants: NDArray[np.int32]
+
+    @property
+    def has_blocks(self) -> bool:
+        """Whether any synapses are laid out as matrices."""
+        return any(len(s.blocks) for s in self.synaptic)
 
 
 def variables(program: Program, p: MappedPopulation) -> tuple[str, ...]:
@@ -79,22 +88,10 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
         counting = "marks" if marks else "rows"
     gap = row_gap(program.chip)
     field, accumulator = _accumulator(program, counting, gap)
-    kinds, kind_of = _update_kinds(program)
-    sparse = program.synapses.count > sum(int(g.connected) for g in dense)
-    shape = Shape(
-        kinds,
-        counting,
-        field,
-        accumulator,  # type: ignore[arg-type]
-        gap,
-        program.synapses.wide,
-        delays != (0,),
-        sparse,
-        bool(dense),
-        payload,
-    )
+    shape = Shape(counting, accumulator, program.synapses.wide, payload)
+    kinds = [_update_kind(program, p) for p in program.populations]
     ranges = _ranges(program.neurons, workers)
-    initial, parameters, state_at, parameter_at = _arrays(program, kinds, kind_of)
+    initial, parameters, state_at, parameter_at = _arrays(program)
     words = program.synapses.words
     if counting == "marks":
         words = marked_words(program.synapses, program.core_first, program.chip, program.survey)
@@ -104,20 +101,23 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
     )
     return Layout(
         shape,
+        np.array([update_address(kind, shape) for kind in kinds], np.int64),
+        np.array([kind.spikes for kind in kinds]),
+        field,
         ranges,
         tuple(
             _synaptic(program, words, dense, r, n, len(ranges), counting)
             for n, r in enumerate(ranges)
         ),
         tuple(
-            _chunks(program, kinds, kind_of, state_at, parameter_at, r, counts) for r in ranges
+            _chunks(program, kinds, state_at, parameter_at, r, counts) for r in ranges
         ),
         initial,
         parameters,
         state_at,
         1 << (delays[-1]).bit_length(),
         np.array(delays, np.int64),
-        _lookup(field, gap) if counting == "marks" else np.zeros(1, np.uint32),
+        _lookup(shape, field, gap) if counting == "marks" else np.zeros(1, np.int64),
         per_source.astype(np.int64),
         constants,
     )
@@ -129,18 +129,21 @@ def _ranges(neurons: int, workers: int) -> tuple[tuple[int, int], ...]:
     return tuple(itertools.pairwise(cuts))
 
 
-def _accumulator(program: Program, counting: Counting, gap: int) -> tuple[int, str]:
+def _accumulator(
+    program: Program, counting: Counting, gap: int
+) -> tuple[int, Literal["int32", "uint32", "uint64"]]:
+    """Bits of the weight sum in an accumulator, and the accumulator's type."""
     if counting != "marks":
         return 0, "int32"
     positive, negative = program.reach
     low = int(max(positive.max(initial=0), negative.max(initial=0)))
     field = signed_bits(-low - 1, low)
-    payload = max(program.chip.largest_payload, 1)
     into = _in_degree(
         program.synapses.words, target_shift(program.synapses.wide), program.neurons
     )
-    clocks = int(into.max(initial=0)) * (1 + gap) * payload
-    return field, "uint32" if field + clocks.bit_length() <= 32 else "uint64"
+    clocks = int(into.max(initial=0)) * (1 + gap) * program.chip.largest_payload
+    narrow_enough = field + clocks.bit_length() <= 32 and not program.synapses.wide
+    return field, "uint32" if narrow_enough else "uint64"
 
 
 @njit(cache=True, nogil=True)
@@ -151,56 +154,49 @@ def _in_degree(words, shift, neurons):  # type: ignore[no-untyped-def]
     return into
 
 
-def _lookup(field: int, gap: int) -> NDArray[np.uint32]:
-    """What a word's low ten bits (weight and mark) add to a marked accumulator."""
-    low = np.arange(1 << 10, dtype=np.int64)
+def _lookup(shape: Shape, field: int, gap: int) -> NDArray[Any]:
+    """What a word adds to a marked accumulator: by weight and mark, or by mark if wide."""
+    low = np.arange(4 if shape.wide else 1 << 10, dtype=np.int64)
+    mark = low if shape.wide else low >> 8
+    clocks = ((mark & 1) + (mark >> 1) * (1 + gap)) << field
+    if shape.wide:
+        return clocks
     weight = (low & 0xFF).astype(np.uint8).view(np.int8).astype(np.int64)
-    mark = low >> 8
-    return ((weight + (((mark & 1) + (mark >> 1) * (1 + gap)) << field)) & 0xFFFFFFFF).astype(
-        np.uint32
+    return (weight + clocks).astype(np.uint32 if shape.accumulator == "uint32" else np.int64)
+
+
+def _update_kind(program: Program, p: MappedPopulation) -> UpdateKind:
+    """The update loop of a population, in 32 bits if its accumulated current is narrow enough."""
+    positive, negative = program.reach
+    model = program.models[p.model]
+    low = int(max(positive[p.neurons].max(), negative[p.neurons].max()))
+    outputs: Mapping[str, Value] = model.outputs
+    if signed_bits(-low, low) <= NARROW_CURRENT:
+        outputs = narrow(outputs, {"current": bounds(NARROW_CURRENT, True)})
+    return UpdateKind(
+        outputs,
+        tuple(model.state),
+        tuple((k, p.parameters[k].size == 1) for k in model.parameters),
+        model.spikes,
+        any(v.op == "random" for v in topological(outputs.values())),
     )
 
 
-def _update_kinds(program: Program) -> tuple[tuple[UpdateKind, ...], list[int]]:
-    """One kind per model and per pattern of parameters; intervals as narrow as the values."""
-    positive, negative = program.reach
-    groups: dict[Any, tuple[int, dict[str, tuple[int, int]]]] = {}
-    kind_of = []
-    for p in program.populations:
-        uniform = tuple((k, v.size == 1) for k, v in p.parameters.items())
-        low = int(max(positive[p.neurons].max(), negative[p.neurons].max()))
-        bits = -(-signed_bits(-low, low) // CURRENT_GRAIN) * CURRENT_GRAIN
-        intervals = {"current": (-(1 << (bits - 1)), (1 << (bits - 1)) - 1)}
-        for name, values in p.parameters.items():
-            unit = program.models[p.model].units[name]
-            if unit in ("gain", "shift") or not values.any():
-                intervals[f"parameter.{name}"] = (int(values.min()), int(values.max()))
-        key = (p.model, uniform, tuple(sorted(intervals.items())))
-        kind_of.append(groups.setdefault(key, (len(groups), intervals))[0])
-    kinds = []
-    for (model_number, uniform, _), (_, intervals) in groups.items():
-        model = program.models[model_number]
-        outputs = narrow(model.outputs, intervals)
-        random = any(v.op == "random" for v in topological(outputs.values()))
-        kinds.append(UpdateKind(outputs, tuple(model.state), uniform, model.spikes, random))
-    return tuple(kinds), kind_of
-
-
 def _arrays(
-    program: Program, kinds: Sequence[UpdateKind], kind_of: Sequence[int]
+    program: Program,
 ) -> tuple[NDArray[np.int32], NDArray[np.int32], tuple[int, ...], list[list[int]]]:
     initial, parameters = [], []
     state_at: list[int] = []
     parameter_at: list[list[int]] = []
     states = values = 0
-    for p, kind in zip(program.populations, kind_of, strict=True):
+    for p in program.populations:
         state_at.append(states)
         for name in variables(program, p):
             start = p.initial.get(name, np.zeros(1, np.int32))
             initial.append(np.broadcast_to(start, p.size))
             states += p.size
         parameter_at.append([])
-        for name, _ in kinds[kind].parameters:
+        for name in program.models[p.model].parameters:
             parameter_at[-1].append(values)
             parameters.append(p.parameters[name])
             values += p.parameters[name].size
@@ -211,7 +207,6 @@ def _arrays(
 def _chunks(
     program: Program,
     kinds: Sequence[UpdateKind],
-    kind_of: Sequence[int],
     state_at: Sequence[int],
     parameter_at: Sequence[Sequence[int]],
     owned: tuple[int, int],
@@ -225,22 +220,22 @@ def _chunks(
         if a >= b:
             continue
         cuts = [a, b]
-        if by_core or kinds[kind_of[n]].random:
+        if by_core or kinds[n].random:
             inside = program.core_first[(program.core_first > a) & (program.core_first < b)]
             cuts = [a, *(int(c) for c in inside), b]
         for lo, hi in itertools.pairwise(cuts):
             core = int(np.searchsorted(program.core_first, lo, "right")) - 1
             offset = lo - p.first
-            uniform = [v.size == 1 for v in p.parameters.values()]
+            uniform = [single for _, single in kinds[n].parameters]
             at = [
                 start + (0 if single else offset)
                 for start, single in zip(parameter_at[n], uniform, strict=True)
             ]
             at += [0] * (most - len(at))
             table.append(
-                [n, kind_of[n], lo, hi - lo, core, state_at[n] + offset, p.size, *at]
+                [n, lo, hi - lo, core, state_at[n] + offset, p.size, 0, *at]
             )
-    return np.array(table, np.int64).reshape(len(table), 7 + most)
+    return np.array(table, np.int64).reshape(len(table), PLACES + most)
 
 
 @dataclass(frozen=True)

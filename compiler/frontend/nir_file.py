@@ -18,6 +18,7 @@ import psutil
 from numpy.typing import NDArray
 
 from ..ir.errors import SpikefabError
+from .hdf5_probe import harm
 
 MAX_DEPTH = 32  # graphs within graphs
 _FAULTS = (
@@ -80,7 +81,7 @@ def read_graph(source: Any) -> tuple[RawNode, str]:
     return graph, str(name)
 
 
-def numbers(value: Any, what: str, where: str) -> NDArray[Any]:
+def numbers(value: Any, what: str, where: str, hint: str = "") -> NDArray[Any]:
     """`value` as an array of float32 or float64; raises SpikefabError unless all are finite."""
     if hasattr(value, "detach"):
         value = value.detach().cpu().numpy()
@@ -96,7 +97,7 @@ def numbers(value: Any, what: str, where: str) -> NDArray[Any]:
     if not finite.all():
         place = np.unravel_index(int(np.argmin(finite)), array.shape)
         index = f"[{', '.join(map(str, place))}]" if place else ""
-        raise SpikefabError(f"{what}{index} = {array[place]}", where, "it must be finite")
+        raise SpikefabError(f"{what}{index} = {array[place]}", where, "it must be finite", hint)
     return array
 
 
@@ -121,6 +122,8 @@ def _from_file(name: str) -> RawNode:
             pass
         if not h5py.is_hdf5(name):
             raise SpikefabError("not a NIR file", name, "it is not HDF5, or its start is damaged")
+        if why := harm(name):
+            raise SpikefabError("not a NIR file", name, why)
         with h5py.File(name, "r") as stored:
             top = stored.get("node")
             if not isinstance(top, h5py.Group):

@@ -34,7 +34,7 @@ FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 NEURONS = ("IF", "LIF", "CubaLIF", "LI", "CubaLI")
 SPIKING = ("IF", "LIF", "CubaLIF")
 LEAKY = ("LIF", "CubaLIF", "LI", "CubaLI")
-JUNCTION = "Junction"
+JUNCTION = "port of a nested graph"
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,8 +161,9 @@ def _node(raw: RawNode, name: str, inner: bool) -> Node:
             raw.where,
             f"{raw.type} has {', '.join((*required, *optional)) or 'none'}",
         )
+    hint = "a node without leak is an IF (snnTorch writes a beta of 1 as inf)"
     values = {
-        k: numbers(v, f"parameter '{k}'", raw.where)
+        k: numbers(v, f"parameter '{k}'", raw.where, hint if k in ("r", "tau", "tau_mem") else "")
         for k, v in raw.fields.items()
         if not (k == "input_type" and not _is_numeric(v))
     }
@@ -198,8 +199,8 @@ def _check_reach(flat: FlatGraph) -> None:
                 "no edge leads on from it",
                 "connect it to an Output or remove it",
             )
-    reached = _closure(flat.graph, [n.name for n in inputs])
-    useful = _closure(flat.graph.reverse(copy=False), [n.name for n in outputs])
+    reached = set(reach(flat.graph, [n.name for n in inputs]))
+    useful = set(reach(flat.graph.reverse(copy=False), [n.name for n in outputs]))
     for node in flat.nodes.values():
         if node.name not in reached:
             raise SpikefabError(f"{node.type} without input", node.where, "no Input leads to it")
@@ -212,14 +213,16 @@ def _check_reach(flat: FlatGraph) -> None:
             )
 
 
-def _closure(graph: nx.DiGraph[str], start: list[str]) -> set[str]:
-    seen, todo = set(start), list(start)
-    while todo:
-        for name in graph.successors(todo.pop()):
-            if name not in seen:
-                seen.add(name)
-                todo.append(name)
-    return seen
+def reach(graph: nx.DiGraph[str], start: list[str]) -> list[str]:
+    """The nodes that can be reached from `start`, nearest first."""
+    order = list(start)
+    seen = set(order)
+    for name in order:
+        for following in graph.successors(name):
+            if following not in seen:
+                seen.add(following)
+                order.append(following)
+    return order
 
 
 def _check_linear_loops(flat: FlatGraph) -> None:
@@ -239,8 +242,9 @@ def _behind(flat: FlatGraph, output: Node) -> str:
     while True:
         sources = sorted(flat.graph.predecessors(node.name), key=natural)
         if len(sources) > 1:
+            listed = ", ".join(repr(s) for s in sources)
             raise SpikefabError(
-                f"{len(sources)} nodes ({', '.join(repr(s) for s in sources)}) that feed one Output",
+                f"{len(sources)} nodes ({listed}) that feed one Output",
                 output.where,
                 "an Output shows the spikes of one population",
                 "give each its own Output, or restore the neurons that should add them up "
@@ -254,5 +258,6 @@ def _behind(flat: FlatGraph, output: Node) -> str:
                 f"{node.type} '{node.name}' before the Output",
                 output.where,
                 "an Output shows neurons",
-                "end the network with LI or spiking neurons",
+                "end the network with LI or spiking neurons (some exporters lose those after an "
+                "addition)",
             )

@@ -11,7 +11,7 @@ from math import prod
 import numpy as np
 
 from ..ir.errors import SpikefabError
-from .nir_graph import JUNCTION, FlatGraph, Node
+from .nir_graph import JUNCTION, FlatGraph, Node, reach
 
 Shape = tuple[int, ...]
 MAX_SIZE = 1 << 25
@@ -34,12 +34,13 @@ def infer_shapes(flat: FlatGraph) -> dict[str, Shape]:
         if source is not None or node.type in ("Linear", "Affine"):
             given[name] = _output(node, source or ())
             todo.extend(flat.graph.successors(name))
-    for node in flat.nodes.values():
+    order = reach(flat.graph, [n.name for n in flat.of_type("Input")])
+    for node in map(flat.nodes.__getitem__, order):
         if node.name not in given:
             raise SpikefabError("unknown shape", node.where, "nothing that feeds it has a shape")
         if prod(given[node.name]) > MAX_SIZE:
             raise SpikefabError(f"shape {_text(given[node.name])}", node.where, "beyond 2^25")
-    for a, b in flat.graph.edges:
+    for a, b in [(name, after) for name in order for after in flat.graph.successors(name)]:
         expected = taken[b]
         if expected is not None and _squeeze(given[a]) != _squeeze(expected):
             node = flat.nodes[b]
