@@ -70,7 +70,7 @@ def _bits(value: Value) -> int:
     extra = 1 if value.op == "shr" and value.attribute[0] == "nearest_even" else 0
     widths = [value.bits, *(a.bits + extra for a in value.args)]
     if value.op == "shr":
-        widths.append(value.args[1].hi + 1)
+        widths.append(value.args[1].hi + 2)
     if value.op in ("wrap", "clip"):
         bounds = [int(a) for a in value.attribute]
         widths.append(bounds[0] if value.op == "wrap" else signed_bits(*bounds))

@@ -123,7 +123,7 @@ def unpack_weights(words: NDArray[Any], wide: bool) -> NDArray[np.int32]:
 def _first_disorder(words, first, shift, targets):  # type: ignore[no-untyped-def]
     mark = 3 << (shift - 2)
     for row in range(len(first) - 1):
-        before = -1
+        before = np.int64(-1)
         for k in range(first[row], first[row + 1]):
             target = np.int64(words[k] >> shift)
             if target <= before or target >= targets or np.int64(words[k]) & mark:

@@ -1,0 +1,1 @@
+"""Engines that run in `.venv-peers`: each a process that speaks `protocol`."""
