@@ -77,7 +77,11 @@ def _ranges(
     """What potentials and currents reach in a float run of the calibration data."""
     if calibrate is None:
         return None, None
-    reference = FloatReference(network).run(calibrate)
+    steps = max((int(t.step.max()) + 1 for t in calibrate.values() if len(t)), default=0)
+    if not steps:
+        raise SpikefabError("no spikes", "the calibration input", hint="give input that has some")
+    names = [p.name for p in network.populations]
+    reference = FloatReference(network).run(calibrate, steps, record=names)
     ranges = {
         name: Range(max(r.peak for variable, r in seen.items() if variable != "current"))
         for name, seen in reference.ranges.items()

@@ -10,7 +10,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-SPINS = 4000  # about 20 us before a waiting worker sleeps
+SPINS = 30_000  # about 20 us before a waiting worker sleeps
 
 
 @intrinsic

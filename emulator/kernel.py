@@ -254,9 +254,10 @@ def _run(shape: Shape) -> str:
     deliver_dense = "deliver_dense(acc, slot, slots, neurons, blocks, matrix, sums, rows, " + common
     walk = f'''
                 for e in range(n):
-                    times = i64(payload[e]) if {shape.payload} else 1
-                    for r in range(cost_first[source[e]], cost_first[source[e] + 1]):
-                        cycles[row, cost_core[r], 0] += i32(cost_clocks[r] * times)'''
+                    times = i32(payload[e]) if {shape.payload} else i32(1)
+                    from_ = u64(cost_first[source[e]])
+                    for r in range(from_, u64(cost_first[source[e] + 1])):
+                        cycles[row, u32(cost_core[r]), 0] += i32(cost_clocks[r] * times)'''
     emit = '''
                     for e in range(before, found):
                         cycles[row, core, 2] += routes[out_source[e] - lines]'''
@@ -290,10 +291,10 @@ def run(
             row = sample * span + t - first_tick
             slot = t & (slots - 1)
             # Deliver: this tick's input, then the spikes of the tick before.
-            step = (t - base_tick) // period
-            lists = workers
-            if t >= base_tick and (t - base_tick) % period == 0 and step < steps:
-                lists = workers + 1
+            step = t - base_tick
+            if period > 1:
+                step = step // period if step % period == 0 else steps
+            lists = workers + 1 if 0 <= step < steps else workers
             for u in range(lists):
                 if u < workers:
                     source = event_source[t & 1, u]
@@ -309,11 +310,14 @@ def run(
                 {walk.strip() if shape.counting == "rows" else "pass"}
                 if worker == 0:
                     control[{EVENTS}] += n
+                    total = i64(0)
                     for e in range(n):
-                        control[{SYNAPTIC}] += fan_out[source[e]]{times}
+                        total += fan_out[source[e]]{times}
+                    control[{SYNAPTIC}] += total
             # Update, and note spikes.
             for p in range(len(due)):
-                due[p] = t >= starts[p] and (t - starts[p]) % periods[p] == 0
+                late = t - starts[p]
+                due[p] = late >= 0 and (periods[p] == 1 or late % periods[p] == 0)
             out_source = event_source[1 - (t & 1), worker]
             out_payload = event_payload[1 - (t & 1), worker]
             found = i64(0)

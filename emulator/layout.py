@@ -26,6 +26,7 @@ from .kernel import PLACES, Counting, Shape, UpdateKind, update_address
 DENSE_FILL = 0.3  # share of pairs that are connected above which a matrix is faster
 NARROW_CURRENT = 22  # bits of an accumulated current that leave an update within 32
 FLAG_PAD = 16
+MARKED_SHARE = 0.25  # core rows per synapse above which marks count clocks cheaper than row costs
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +85,8 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
     delays = program.synapses.delays
     counting: Counting = "none"
     if counts:
-        marks = program.cores > 2 and delays == (0,) and not dense
+        crossed = int(program.survey.routes.sum()) > MARKED_SHARE * program.synapses.count
+        marks = crossed and delays == (0,) and not dense
         counting = "marks" if marks else "rows"
     gap = row_gap(program.chip)
     field, accumulator = _accumulator(program, counting, gap)
