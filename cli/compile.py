@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from .. import Report, SpikefabError, compile, load, load_input, save_program
-from .console import say, say_json, share, table
+from .. import Report, compile, load, load_input, save_program
+from .console import check_output, say, say_json, share, table
 
 
 @click.command("compile")
@@ -37,8 +36,7 @@ def compile_command(
     **reading: Any,
 ) -> None:
     """Compile NET (a .nir file) to a program, and print the mapping report."""
-    if not Path(output).resolve().parent.is_dir():
-        raise SpikefabError("cannot write", output, "its folder does not exist")
+    check_output(output)
     network = load(net, **reading)
     spikes = None
     if calibrate is not None:
@@ -68,7 +66,7 @@ def print_report(report: Report) -> None:
     table(
         "Populations",
         ["name", "neurons", "synapses", "cores", "stage", "weight LSB", "weight error", "clipped",
-         "headroom", "saturated", "dead (float)", "spikes agree"],
+         "headroom"],
         [
             [
                 p.name,
@@ -80,13 +78,19 @@ def print_report(report: Report) -> None:
                 "exact" if p.exact else f"{100 * p.weight_error:.2f} %",
                 share(p.clipped),
                 f"{p.headroom_bits} bits",
-                p.saturated,
-                None if p.dead is None else f"{p.dead} ({p.dead_in_float})",
-                share(p.spike_agreement),
             ]
             for p in report.populations
         ],
     )
+    if report.samples:
+        table(
+            f"On {report.samples} samples, beside the float reference",
+            ["name", "spikes agree", "saturated", "dead", "dead in float"],
+            [
+                [p.name, share(p.spike_agreement), p.saturated, p.dead, p.dead_in_float]
+                for p in report.populations
+            ],
+        )
     for p in report.populations:
         say(f"  {p.name}: {p.model}, {p.weight_bits}-bit weights, potential {p.lsb:.4g} per LSB")
     table(

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-out = Console(soft_wrap=True, highlight=False)
+from .. import SpikefabError
+
+out = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else 120)
 err = Console(stderr=True, highlight=False)
 
 
@@ -63,3 +67,19 @@ def progress(what: str) -> Iterator[Callable[[int, int], None]]:
 def share(value: float | None) -> str | None:
     """A share as a percentage."""
     return None if value is None else f"{100 * value:.1f} %"
+
+
+def check_output(path: str) -> None:
+    """Raise SpikefabError where no file can be written, before work is spent on its content."""
+    place = Path(path)
+    why = ""
+    if place.is_dir():
+        why = "it is a directory"
+    elif place.exists() and not place.is_file():
+        why = "it is not a regular file"
+    elif not place.parent.is_dir():
+        why = "its folder does not exist"
+    elif not os.access(place.parent, os.W_OK):
+        why = "its folder is not writable"
+    if why:
+        raise SpikefabError("cannot write", path, why)

@@ -10,9 +10,10 @@ import click
 import numpy as np
 
 from .. import Emulator, FloatReference, SpikefabError, SpikeTrain, compile, load
+from ..compiler.ir.file import whole_file
 from ..examples import digits
 from .compile import print_report
-from .console import progress, say, say_json, share
+from .console import check_output, progress, say, say_json, share
 
 
 @click.command()
@@ -26,12 +27,17 @@ def demo(output: str, weight_bits: int, as_json: bool) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise SpikefabError("cannot write", output, fault.strerror or str(fault)) from None
+    picture = folder / "raster.png"
+    check_output(str(picture))
     began = time.monotonic()
     images, labels = digits.load_test_images()
     network = load(digits.NETWORK, profile="snntorch", reset=digits.RESET)
     raster = digits.encode(images)
     spikes = {network.inputs[0].name: SpikeTrain.from_dense(raster)}
-    program, report = compile(network, weight_bits=weight_bits, calibrate=spikes)
+    seen = SpikeTrain.from_dense(digits.encode(digits.load_calibration_images()))
+    program, report = compile(
+        network, weight_bits=weight_bits, calibrate={network.inputs[0].name: seen}
+    )
     with progress("running") as step:
         run = Emulator(program, threads=2).run(
             spikes, digits.STEPS, samples=len(images), progress=step
@@ -51,7 +57,6 @@ def demo(output: str, weight_bits: int, as_json: bool) -> None:
         "cycles_per_inference": float(run.cycles.sum(axis=(1, 2, 3)).mean()),
         "seconds": round(time.monotonic() - began, 3),
     }
-    picture = folder / "raster.png"
     first = Emulator(program).run(
         SpikeTrain.from_dense(raster[0]), digits.STEPS, record=[p.name for p in program.populations]
     )
@@ -100,7 +105,5 @@ def _picture(
         if row < len(trains) - 1:
             axes.set_xticklabels([])
     axes.set_xlabel("step")
-    try:
-        figure.savefig(path, dpi=110)
-    except OSError as fault:
-        raise SpikefabError("cannot write", str(path), fault.strerror or str(fault)) from None
+    with whole_file(path) as stream:
+        figure.savefig(stream, format="png", dpi=110)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+from typing import Any
 
 import click
 
@@ -15,7 +18,22 @@ from .inspect import inspect
 from .run import run
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """A group whose interruption is one line; click would add an empty one."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            _fail("interrupted", 130)
+
+
+@click.group(
+    cls=_Commands,
+    no_args_is_help=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, prog_name="spikefab")
 def spikefab() -> None:
     """From a trained spiking network to a bit-exact fixed-point core."""
@@ -27,6 +45,7 @@ for command in (demo, inspect, compile_command, run, bench):
 
 def main() -> None:
     """Run the command line; never shows a traceback for what the user gave."""
+    sys.unraisablehook = _interrupt_again
     try:
         spikefab(standalone_mode=False)
     except SpikefabError as fault:
@@ -48,6 +67,17 @@ def main() -> None:
         _fail("not enough memory for this network")
     except OSError as fault:
         _fail(f"{fault.strerror or fault} in {fault.filename or 'the system'}")
+
+
+def _interrupt_again(dropped: sys.UnraisableHookArgs) -> None:
+    """Python drops an interrupt that lands in a callback of the LLVM library: it comes again."""
+    if isinstance(dropped.exc_value, KeyboardInterrupt):
+        main_thread = threading.main_thread().ident
+        again = threading.Timer(0.1, signal.pthread_kill, (main_thread, signal.SIGINT))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def _fail(text: str, status: int = 2) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from .. import Emulator, Program, Recording, SpikefabError, load_input, load_program
-from .console import progress, say, say_json
+from .console import check_output, progress, say, say_json
 
 
 @click.command()
@@ -40,8 +39,8 @@ def run(
     if device != "emulator":
         raise SpikefabError(f"device '{device}'", "--device", "this version has the emulator only")
     for path in (output, checkpoint):
-        if path is not None and not Path(path).resolve().parent.is_dir():
-            raise SpikefabError("cannot write", path, "its folder does not exist")
+        if path is not None:
+            check_output(path)
     loaded = load_program(program)
     if input_file is None and steps is None:
         raise SpikefabError("nothing to run", "spikefab run", hint="give --input or --steps")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from ..compiler.ir.device import Deliveries, Inputs, Progress, deliveries, recorded_state
@@ -18,7 +18,7 @@ from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.file import whole_file
 from ..compiler.ir.interpret import first_word
 from ..compiler.ir.program import Program
-from ..compiler.ir.spikes import Recording, SpikeTrain
+from ..compiler.ir.spikes import UNREADABLE, Recording, SpikeTrain
 from ..compiler.ir.synapses import pack
 from ..compiler.ir.validate import check_accumulators
 from . import kernel
@@ -26,6 +26,7 @@ from .layout import FLAG_PAD, Layout, Synaptic, build, variables, with_weights
 
 CALL_SECONDS = 0.5  # a call into the kernel lasts about this long where a run is longer
 FIRST_CALL = 50_000_000  # neuron updates in the first call of a run
+_KEPT = ("tick", "word", "state", "accumulators", "pending")  # arrays of a checkpoint
 
 
 @dataclass(eq=False)
@@ -35,10 +36,12 @@ class _Worker:
     control: NDArray[np.int64]
     event_payload: NDArray[np.int32]
     sums: NDArray[np.int16]
-    rows: NDArray[np.int64]
+    rows: NDArray[np.uint64]
     flags: NDArray[np.uint8]
     due: NDArray[np.bool_]
     cycles: NDArray[np.int32]
+    clocks: NDArray[np.int32]
+    offsets: NDArray[np.uint64]
     rec_time: NDArray[np.int64]
     rec_neuron: NDArray[np.int32]
     rec_payload: NDArray[np.int32]
@@ -219,26 +222,43 @@ class Emulator:
                 kept = {name: stored[name] for name in stored.files}
             if str(kept["program"]) != self._original.hash:
                 raise SpikefabError("checkpoint of another program", where)
+            resumed = Emulator(self._original, threads=self.threads, counts=self.counts)
             if "weights" in kept:
-                self.write("weights", kept["weights"])
-            layout = self._layout(False, 1)
-            memory = self._fresh(layout)
-            memory.tick, memory.word = int(kept["tick"]), int(kept["word"])
-            memory.state[:] = kept["state"]
-            ahead = kept["accumulators"].reshape(layout.slots, -1)
-            memory.acc[:] = np.roll(ahead, memory.tick % layout.slots, axis=0).ravel()
-            pending = kept["pending"]
-            sources = self.program.input_lines + self.program.neurons
-            if len(pending) and not (pending[:, 0].min() >= 0 and pending[:, 0].max() < sources):
-                raise ValueError("pending events")
-            parity, n = memory.tick & 1, len(pending)
-            memory.event_source[parity, 0, :n] = pending[:, 0]
-            memory.event_payload[parity, 0, :n] = pending[:, 1]
-            memory.event_count[parity, 0] = n
+                resumed.write("weights", kept["weights"])
+            resumed._restore(kept)
         except OSError as fault:
             raise SpikefabError("cannot read", where, fault.strerror or str(fault)) from None
-        except (ValueError, KeyError, zipfile.BadZipFile, EOFError, IndexError) as fault:
+        except UNREADABLE as fault:
             raise SpikefabError("not a checkpoint", where, str(fault)) from None
+        self.__dict__.update(resumed.__dict__)
+
+    def _restore(self, kept: dict[str, NDArray[Any]]) -> None:
+        """Take the state that `checkpoint` wrote; raises ValueError for one that cannot be."""
+        layout, program = self._layout(False, 1), self.program
+        if any(kept[name].dtype.kind not in "iu" for name in _KEPT):
+            raise ValueError("not all of it is integers")
+        memory = self._fresh(layout)
+        memory.tick, memory.word = int(kept["tick"]), int(kept["word"])
+        if not 0 <= memory.tick < 1 << 60 or not 0 < memory.word < 1 << 32:
+            raise ValueError(f"tick {memory.tick}, random word {memory.word}")
+        memory.state[:] = kept["state"]
+        for p in program.populations:
+            for name, (lo, hi) in program.models[p.model].state.items():
+                values = memory.state[self._state_slice(f"{p.name}.{name}")]
+                _check_values(values, p.size, lo, hi, f"{p.name}.{name}")
+        ahead = kept["accumulators"].reshape(layout.slots, -1)
+        if np.abs(ahead).max(initial=0) >= 1 << (program.chip.accumulator_bits - 1):
+            raise ValueError("accumulators beyond their width")
+        memory.acc[:] = np.roll(ahead, memory.tick % layout.slots, axis=0).ravel()
+        source, payload = kept["pending"].T
+        n, parity = len(source), memory.tick & 1
+        lines, most = program.input_lines, program.chip.largest_payload
+        inside = (source >= lines) & (source < lines + program.neurons)
+        if not (inside & (payload > 0) & (payload <= most)).all() or (np.diff(source) <= 0).any():
+            raise ValueError("pending events")
+        memory.event_source[parity, 0, :n] = source
+        memory.event_payload[parity, 0, :n] = payload
+        memory.event_count[parity, 0] = n
         self._memory = memory
 
     def _layout(self, payload: bool, workers: int) -> Layout:
@@ -292,7 +312,25 @@ class Emulator:
         columns += recorded_state(program, state)
         if not given.steps:
             last = base = now
-        return _Plan(given, now, base, last, self.counts, wanted, columns, drain)
+        plan = _Plan(given, now, base, last, self.counts, wanted, columns, drain)
+        self._check_memory(plan)
+        return plan
+
+    def _check_memory(self, plan: _Plan) -> None:
+        """Raise SpikefabError where what a run records does not fit the machine's free memory."""
+        ticks = plan.span * plan.input.samples
+        needed = 4 * plan.input.samples * sum(
+            self._rows_of(plan, n)[0] * self.program.populations[n].size for n, _ in plan.record
+        )
+        needed += 12 * ticks * self.program.cores if plan.counts else 0
+        free = psutil.virtual_memory().available
+        if needed > 0.8 * free:
+            raise SpikefabError(
+                f"a run of {ticks} ticks",
+                "the emulator",
+                f"its records take {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free",
+                "run fewer steps at a time, record less, or do not count cycles",
+            )
 
     def _rows_of(self, plan: _Plan, population: int) -> tuple[int, int, int]:
         """(updates in the run, updates before its step 0, rows returned) of a population."""
@@ -310,7 +348,7 @@ class Emulator:
     def _worker(
         self, plan: _Plan, layout: Layout, number: int, samples: int, memory: _Memory
     ) -> _Worker:
-        neurons = self.program.neurons
+        program, neurons = self.program, self.program.neurons
         control = np.zeros(kernel.CONTROL_SIZE, np.int64)
         control[kernel.TICK], control[kernel.WORD] = plan.first_tick, memory.word
         capacity = neurons * 2 + 4096 if plan.wanted.any() else neurons
@@ -333,10 +371,12 @@ class Emulator:
             control,
             memory.event_payload,
             np.zeros(neurons if layout.has_blocks else 1, np.int16),
-            np.zeros(self.program.input_lines + neurons if layout.has_blocks else 1, np.int64),
+            np.zeros(program.input_lines + neurons + 8 if layout.has_blocks else 1, np.uint64),
             np.zeros(-(-(neurons + FLAG_PAD) // 8) * 8, np.uint8),
             np.zeros(len(self.program.populations), np.bool_),
             np.zeros(shape, np.int32),
+            np.zeros(program.cores, np.int32),
+            np.zeros(len(layout.delays), np.uint64),
             np.zeros(capacity, np.int64),
             np.zeros(capacity, np.int32),
             np.zeros(payload, np.int32),
@@ -470,9 +510,10 @@ class Emulator:
             np.array([p.period for p in populations], np.int64),
             plan.wanted,
             memory.acc, layout.slots, program.neurons, program.input_lines, layout.delays,
+            worker.offsets, layout.delay_mask, layout.word_shift,
             synaptic.words, synaptic.first, layout.lookup,
             synaptic.blocks, synaptic.matrix, worker.sums, worker.rows, layout.fan_out,
-            synaptic.cost_first, synaptic.cost_core, synaptic.cost_clocks,
+            synaptic.cost_first, synaptic.costs, worker.clocks,
             program.survey.routes[program.input_lines :], program.core_first, worker.cycles,
             in_first, given.source, given.payload,
             memory.event_source, worker.event_payload, memory.event_count,

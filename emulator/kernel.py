@@ -20,6 +20,7 @@ Counting = Literal["none", "rows", "marks"]
 # Positions in the control array: where the run is, and what it has counted.
 TICK, SAMPLE, RECORDED, WORD, SPIKES, EVENTS, SYNAPTIC, ROUND = range(8)
 CONTROL_SIZE = 8
+COST_BITS = 12  # of the clocks in a packed (core, clocks) of a row; a longer row has several
 # Columns of the chunk table; from PLACES on, where each parameter of the chunk stands. The update
 # loops are called with the address of that column (see `intrinsics.call_update`).
 POPULATION, FIRST, SIZE, CORE, STATE, STRIDE, SPARE, PLACES = range(8)
@@ -42,13 +43,15 @@ class Shape:
 
     counting: `rows` adds the cost of each row per event, `marks` takes it from marks in the words
     (only where no synapse is delayed); accumulator: its machine type; wide: whether words are 8
-    bytes; payload: whether events carry counts.
+    bytes; payload: whether events carry counts; delayed: whether words hold a delay (see
+    `layout._delayed_words`).
     """
 
     counting: Counting
     accumulator: Literal["int32", "uint32", "uint64"]
     wide: bool
     payload: bool
+    delayed: bool
 
 
 def compiled(shape: Shape) -> Callable[..., Any]:
@@ -133,9 +136,11 @@ def update_source(kind: UpdateKind, shape: Shape) -> str:
         "",
         "",
         "@cfunc(SIGNATURE, cache=True)",
-        "def update(state, parameters, places, sums, marks, stride, size, word, core, base, field):",
+        "def update(",
+        "    state, parameters, places, sums, fired, stride, size, word, core, base, field",
+        "):",
         "    acc = carray(sums, (size,))",
-        "    flags = carray(marks, (size,))",
+        "    flags = carray(fired, (size,))",
         *(f"    {line}" for line in head),
         "    for k in range(size):",
         *(f"        {line}" for line in body),
@@ -157,30 +162,31 @@ def _deliver(shape: Shape) -> str:
         add = f"{kind}(i64({field}(w)) + i64(lookup[(w >> u64({shift - 2})) & u64(3)]))"
     else:
         add = f"{kind}({field}(w))"
+    place = f"w >> {word}({shift})"
+    if shape.delayed:
+        place = f"offsets[(w >> {word}({16 if shape.wide else 8})) & delay_mask] + u64(w >> shift)"
     return f'''
 AHEAD = 4
+COST_BITS = u32({COST_BITS})
+COST_MASK = u32({(1 << COST_BITS) - 1})
 
 
 @njit(nogil=True, boundscheck=False)
-def deliver_rows(acc, slot, slots, neurons, delays, words, first, lookup, source, payload, count):
-    segments = len(delays)
+def deliver_rows(acc, offsets, delay_mask, shift, words, first, lookup, source, payload, count):
     for e in range(count):
         if e + AHEAD < count:
-            later = u64(source[e + AHEAD] * segments)
-            for k in range(first[later], first[later + u64(segments)], u64({per_line})):
+            later = u64(source[e + AHEAD])
+            for k in range(first[later], first[later + u64(1)], u64({per_line})):
                 prefetch(words, k)
-        row = u64(source[e] * segments)
-        for d in range(u64(segments)):
-            base = ((slot + delays[d]) & (slots - 1)) * neurons
-            here = acc[base : base + neurons]
-            for k in range(first[row + d], first[row + d + u64(1)]):
-                w = {word}(words[k])
-                here[w >> {word}({shift})] += {kind}({add}{times})
+        row = u64(source[e])
+        for k in range(first[row], first[row + u64(1)]):
+            w = {word}(words[k])
+            acc[{place}] += {kind}({add}{times})
 
 
 @njit(nogil=True, boundscheck=False)
 def add_eight(sums, m, a, b, c, d, e, f, g, h):
-    for k in range(len(sums)):
+    for k in range(u64(len(sums))):  # unsigned: no index is tested for being negative
         sums[k] += i16(
             i16(i16(i16(m[a + k]) + i16(m[b + k])) + i16(i16(m[c + k]) + i16(m[d + k])))
             + i16(i16(i16(m[e + k]) + i16(m[f + k])) + i16(i16(m[g + k]) + i16(m[h + k])))
@@ -189,7 +195,7 @@ def add_eight(sums, m, a, b, c, d, e, f, g, h):
 
 @njit(nogil=True, boundscheck=False)
 def add_one(here, m, a, payload):
-    for k in range(len(here)):
+    for k in range(u64(len(here))):
         here[k] += i32(i32(m[a + k]) * payload)
 
 
@@ -201,63 +207,83 @@ def flush(here, sums):
 
 
 @njit(nogil=True, boundscheck=False)
+def first_from(source, count, least):
+    low, high = i64(0), i64(count)
+    while low < high:
+        middle = (low + high) >> 1
+        if source[middle] < least:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(nogil=True, boundscheck=False)
 def deliver_dense(acc, slot, slots, neurons, blocks, matrix, sums, rows, source, payload, count):
     for n in range(len(blocks)):
         begin, end, target, size = blocks[n, 0], blocks[n, 1], blocks[n, 2], blocks[n, 3]
         base = ((slot + blocks[n, 4]) & (slots - 1)) * neurons + target
         here = acc[base : base + size]
         some = i64(0)
-        for e in range(count):
-            if begin <= source[e] < end:
-                at = blocks[n, 5] + (source[e] - begin) * size
-                if matrix.itemsize > 1 or ({shape.payload} and payload[e] != 1):
-                    add_one(here, matrix, at, i32(payload[e]) if {shape.payload} else i32(1))
-                else:
-                    rows[some] = at
-                    some += 1
+        for e in range(first_from(source, count, begin), first_from(source, count, end)):
+            at = u64(blocks[n, 5] + (source[e] - begin) * size)
+            if matrix.itemsize > 1 or ({shape.payload} and payload[e] != 1):
+                add_one(here, matrix, at, i32(payload[e]) if {shape.payload} else i32(1))
+            else:
+                rows[some] = at
+                some += 1
         total = sums[:size]
-        whole = some - some % 8
-        for r in range(0, whole, 8):
+        while some % 8 != 0:
+            rows[some] = blocks[n, 6]
+            some += 1
+        for r in range(0, some, 8):
             add_eight(total, matrix, rows[r], rows[r + 1], rows[r + 2], rows[r + 3],
                       rows[r + 4], rows[r + 5], rows[r + 6], rows[r + 7])
             if r % 248 == 240:
                 flush(here, total)
-        if whole:
+        if some:
             flush(here, total)
-        for r in range(whole, some):
-            add_one(here, matrix, rows[r], i32(1))
 '''
 
 
 def _scan(shape: Shape) -> str:
-    payload = "out_payload[found] = flags[8 * w + j]" if shape.payload else "pass"
+    payload = "out_payload[u64(found)] = flags[at]" if shape.payload else "pass"
     return f'''
 @njit(nogil=True, boundscheck=False)
 def scan(flags, size, base, out_source, out_payload, found):
     eight = flags.view(np.uint64)
     for w in range((size + 7) // 8):
         if eight[w] != 0:
-            for j in range(8):
-                if flags[8 * w + j]:
-                    out_source[found] = base + 8 * w + j
-                    {payload}
-                    found += 1
+            for j in range(8):  # without branches: which of the eight fired is hard to predict
+                at = u64(8 * w + j)
+                out_source[u64(found)] = base + at
+                {payload}
+                found += flags[at] != 0
     return found
 '''
 
 
 def _run(shape: Shape) -> str:
     counting = shape.counting != "none"
+    word = "u64" if shape.wide else "u32"
     times = " * payload[e]" if shape.payload else ""
     common = "source, payload, n)"
-    deliver_rows = "deliver_rows(acc, slot, slots, neurons, delays, words, first, lookup, " + common
+    deliver_rows = "deliver_rows(acc, offsets, mask, shift, words, first, lookup, " + common
     deliver_dense = "deliver_dense(acc, slot, slots, neurons, blocks, matrix, sums, rows, " + common
     walk = f'''
-                for e in range(n):
-                    times = i32(payload[e]) if {shape.payload} else i32(1)
-                    from_ = u64(cost_first[source[e]])
-                    for r in range(from_, u64(cost_first[source[e] + 1])):
-                        cycles[row, u32(cost_core[r]), 0] += i32(cost_clocks[r] * times)'''
+                if len(costs):
+                    for e in range(n):
+                        if e + AHEAD < n:
+                            later = source[e + AHEAD]
+                            for r in range(cost_first[later], cost_first[later + 1], 16):
+                                prefetch(costs, r)
+                        times = i32(payload[e]) if {shape.payload} else i32(1)
+                        for r in range(u64(cost_first[source[e]]), u64(cost_first[source[e] + 1])):
+                            both = costs[r]
+                            clocks_of[both >> COST_BITS] += i32(i32(both & COST_MASK) * times)
+                    for core in range(len(clocks_of)):
+                        cycles[row, core, 0] += clocks_of[core]
+                        clocks_of[core] = 0'''
     emit = '''
                     for e in range(before, found):
                         cycles[row, core, 2] += routes[out_source[e] - lines]'''
@@ -267,14 +293,15 @@ def run(
     control, last_tick, samples, batch, base_tick, first_tick, steps, period,
     worker, workers, barrier, stop,
     updates, spiking, field, state, initial, parameters, chunks, due, starts, periods, wanted,
-    acc, slots, neurons, lines, delays, words, first, lookup,
+    acc, slots, neurons, lines, delays, offsets, delay_mask, word_shift, words, first, lookup,
     blocks, matrix, sums, rows, fan_out,
-    cost_first, cost_core, cost_clocks, routes, core_begin, cycles,
+    cost_first, costs, clocks_of, routes, core_begin, cycles,
     in_first, in_source, in_payload, event_source, event_payload, event_count,
     flags, rec_time, rec_neuron, rec_payload, rec_state, rec_table, rec_rows,
     first_word, capacity,
 ):
     span = last_tick - first_tick
+    mask, shift = {word}(delay_mask), {word}(word_shift)
     while control[{SAMPLE}] < samples:
         sample = control[{SAMPLE}]
         if batch and control[{TICK}] == first_tick:
@@ -290,6 +317,8 @@ def run(
             word = u32(control[{WORD}])
             row = sample * span + t - first_tick
             slot = t & (slots - 1)
+            for d in range(len(delays)):
+                offsets[d] = ((slot + delays[d]) & (slots - 1)) * neurons
             # Deliver: this tick's input, then the spikes of the tick before.
             step = t - base_tick
             if period > 1:
@@ -310,10 +339,13 @@ def run(
                 {walk.strip() if shape.counting == "rows" else "pass"}
                 if worker == 0:
                     control[{EVENTS}] += n
-                    total = i64(0)
+                    total, clocks = i64(0), i64(0)
                     for e in range(n):
-                        total += fan_out[source[e]]{times}
+                        total += fan_out[source[e], 0]{times}
+                        clocks += fan_out[source[e], 1]{times}
                     control[{SYNAPTIC}] += total
+                    if {counting}:
+                        cycles[row, 0, 0] += i32(clocks)
             # Update, and note spikes.
             for p in range(len(due)):
                 late = t - starts[p]

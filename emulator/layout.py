@@ -21,7 +21,7 @@ from ..compiler.ir.language import Value, bounds, narrow, signed_bits, topologic
 from ..compiler.ir.program import MappedPopulation, Program
 from ..compiler.ir.rows import core_rows, marked_words
 from ..compiler.ir.synapses import target_shift, weight_field
-from .kernel import PLACES, Counting, Shape, UpdateKind, update_address
+from .kernel import COST_BITS, PLACES, Counting, Shape, UpdateKind, update_address
 
 DENSE_FILL = 0.3  # share of pairs that are connected above which a matrix is faster
 NARROW_CURRENT = 22  # bits of an accumulated current that leave an update within 32
@@ -38,8 +38,7 @@ class Synaptic:
     blocks: NDArray[np.int64]
     matrix: NDArray[Any]
     cost_first: NDArray[np.int64]
-    cost_core: NDArray[np.int32]
-    cost_clocks: NDArray[np.int32]
+    costs: NDArray[np.uint32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +46,9 @@ class Layout:
     """What a kernel needs to know of a program but its synapses.
 
     state_at: position of each population's first state variable in the state array; state order is
-    population, variable, neuron; a population that does not spike has its `value` last. updates: the
-    address of each population's update loop; field: bits of the weight sum in a marked accumulator.
+    population, variable, neuron; a population that does not spike has its `value` last. updates:
+    the address of each population's update loop; field: bits of the weight sum in a marked
+    accumulator; fan_out: see `_per_source`.
     """
 
     shape: Shape
@@ -63,6 +63,8 @@ class Layout:
     state_at: tuple[int, ...]
     slots: int
     delays: NDArray[np.int64]
+    delay_mask: int
+    word_shift: int
     lookup: NDArray[Any]
     fan_out: NDArray[np.int64]
     constants: NDArray[np.int32]
@@ -90,14 +92,17 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
         counting = "marks" if marks else "rows"
     gap = row_gap(program.chip)
     field, accumulator = _accumulator(program, counting, gap)
-    shape = Shape(counting, accumulator, program.synapses.wide, payload)
+    target_bits = program.neurons.bit_length()
+    delay_bits = (len(delays) - 1).bit_length()
+    delayed = delays != (0,)
+    wide = program.synapses.wide or (delayed and target_bits + delay_bits + 8 > 32)
+    shape = Shape(counting, accumulator, wide, payload, delayed)
     kinds = [_update_kind(program, p) for p in program.populations]
     ranges = _ranges(program.neurons, workers)
     initial, parameters, state_at, parameter_at = _arrays(program)
     words = program.synapses.words
     if counting == "marks":
         words = marked_words(program.synapses, program.core_first, program.chip, program.survey)
-    per_source = np.diff(program.synapses.first[:: len(delays)])
     constants = np.array(
         [program.constant_cycles(core) for core in range(program.cores)], np.int32
     )
@@ -108,7 +113,7 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
         field,
         ranges,
         tuple(
-            _synaptic(program, words, dense, r, n, len(ranges), counting)
+            _synaptic(program, words, dense, r, n, len(ranges), counting, wide)
             for n, r in enumerate(ranges)
         ),
         tuple(
@@ -119,10 +124,22 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
         state_at,
         1 << (delays[-1]).bit_length(),
         np.array(delays, np.int64),
+        (1 << delay_bits) - 1,
+        (16 if wide else 8) + delay_bits,
         _lookup(shape, field, gap) if counting == "marks" else np.zeros(1, np.int64),
-        per_source.astype(np.int64),
+        _per_source(program, counting),
         constants,
     )
+
+
+def _per_source(program: Program, counting: Counting) -> NDArray[np.int64]:
+    """[sources, 2]: synapses of each source, and clocks of its row if there is only one core."""
+    result = np.zeros((program.synapses.sources, 2), np.int64)
+    result[:, 0] = np.diff(program.synapses.first[:: len(program.synapses.delays)])
+    if counting == "rows" and program.cores == 1:
+        rows = core_rows(program.synapses, program.core_first, program.chip, program.survey)
+        result[np.diff(rows.first) > 0, 1] = rows.cost
+    return result
 
 
 def _ranges(neurons: int, workers: int) -> tuple[tuple[int, int], ...]:
@@ -298,6 +315,7 @@ def _synaptic(
     worker: int,
     workers: int,
     counting: Counting,
+    wide: bool,
 ) -> Synaptic:
     synapses = program.synapses
     shift, delays = target_shift(synapses.wide), synapses.delays
@@ -313,33 +331,41 @@ def _synaptic(
             matrix = np.zeros((group.end - group.begin, hi - lo), np.int16)
             _fill(words, synapses.first, len(delays), d, shift, weight_field(synapses.wide),
                   group.begin, lo, matrix)
-            table.append([group.begin, group.end, lo, hi - lo, delay, at])
-            matrices.append(matrix.astype(np.int16 if synapses.wide else np.int8).ravel())
+            table.append([group.begin, group.end, lo, hi - lo, delay, at, 0])
+            matrices.append(matrix.astype(np.int16 if wide else np.int8).ravel())
             at += matrix.size
     first = synapses.first
     if workers > 1 or dense:
         words, first = _owned_rows(words, first, len(delays), shift, owned[0], owned[1], skipped)
-    kind = np.int16 if synapses.wide else np.int8
-    blocks = np.array(table, np.int64).reshape(len(table), 6)
-    matrix_data = np.concatenate(matrices) if matrices else np.zeros(1, kind)
-    if counting != "rows":
-        none = np.zeros(1, np.int32)
-        return Synaptic(
-            words, first.view(np.uint64), blocks, matrix_data, np.zeros(1, np.int64), none, none
-        )
-    rows = core_rows(synapses, program.core_first, program.chip, program.survey)
+    if delays != (0,):
+        words = _delayed_words(words, first, len(delays), shift, weight_field(synapses.wide), wide)
+    first = np.ascontiguousarray(first[:: len(delays)])
+    kind = np.int16 if wide else np.int8
+    blocks = np.array(table, np.int64).reshape(len(table), 7)
+    blocks[:, 6] = at  # a row of zeros after all others, to fill up groups of rows
+    widest = int(blocks[:, 3].max(initial=1))
+    matrix_data = np.concatenate([*matrices, np.zeros(widest, kind)])
+    if counting != "rows" or program.cores == 1:
+        nothing = np.zeros(synapses.sources + 1, np.int64)
+        none = np.zeros(0, np.uint32)
+        return Synaptic(words, first.view(np.uint64), blocks, matrix_data, nothing, none)
+    cost_first, costs = _packed_costs(program, worker, workers)
+    return Synaptic(words, first.view(np.uint64), blocks, matrix_data, cost_first, costs)
+
+
+def _packed_costs(
+    program: Program, worker: int, workers: int
+) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+    """By source, (core, clocks) of the rows that a worker counts: those of its share of cores."""
+    rows = core_rows(program.synapses, program.core_first, program.chip, program.survey)
     mine = rows.core.astype(np.int64) * workers // program.cores == worker
-    kept = np.zeros(len(mine) + 1, np.int64)
-    np.cumsum(mine, out=kept[1:])
-    return Synaptic(
-        words,
-        first.view(np.uint64),
-        blocks,
-        matrix_data,
-        kept[rows.first],
-        rows.core[mine],
-        rows.cost[mine],
-    )
+    largest = (1 << COST_BITS) - 1
+    pieces = np.where(mine, -(-rows.cost // largest), 0)
+    ends = np.concatenate([[0], np.cumsum(pieces)])
+    clocks = np.full(int(ends[-1]), largest, np.uint32)
+    clocks[ends[1:][mine] - 1] = (rows.cost - (pieces - 1) * largest)[mine]
+    core = np.repeat(rows.core, pieces).astype(np.uint32)
+    return ends[rows.first], core << np.uint32(COST_BITS) | clocks
 
 
 @njit(cache=True, nogil=True)
@@ -352,6 +378,28 @@ def _fill(words, first, n_delays, d, shift, field, begin, target, matrix):  # ty
             if 0 <= column < matrix.shape[1]:
                 w = np.int64(words[k]) & (2 * half - 1)
                 matrix[r, column] = (w ^ half) - half
+
+
+def _delayed_words(
+    words: NDArray[Any], first: NDArray[np.int64], n_delays: int, shift: int, field: int, wide: bool
+) -> NDArray[Any]:
+    """Words that hold, from the least bit: weight, number of the delay, target."""
+    out = np.empty(len(words), np.uint64 if wide else np.uint32)
+    _put_delays(words, first, n_delays, shift, field, 16 if wide else 8,
+                (n_delays - 1).bit_length(), out)  # fmt: skip
+    return out
+
+
+@njit(cache=True, nogil=True)
+def _put_delays(words, first, n_delays, shift, field, room, delay_bits, out):  # type: ignore[no-untyped-def]
+    half = 1 << (field - 1)
+    for row in range(len(first) - 1):
+        d = row % n_delays
+        for k in range(first[row], first[row + 1]):
+            w = np.int64(words[k]) & (2 * half - 1)
+            w = ((w ^ half) - half) & ((1 << room) - 1)
+            target = np.int64(words[k] >> shift)
+            out[k] = (((target << delay_bits) | d) << room) | w
 
 
 @njit(cache=True, nogil=True)

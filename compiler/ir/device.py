@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from .errors import SpikefabError
 from .program import Program
 from .spikes import Recording, SpikeTrain
 
+MAX_RUN = 1 << 28  # samples x steps of one run
 Progress = Callable[[int, int], None]
 Inputs = SpikeTrain | Mapping[str, SpikeTrain] | None
 
@@ -105,8 +107,10 @@ def deliveries(
         raise SpikefabError(
             f"a run of {n_steps} steps", "the run", f"its input has {max(last, default=0)} steps"
         )
-    if n_samples * n_steps > 1 << 31:
-        raise SpikefabError(f"{n_samples} x {n_steps} steps", "the run", "at most 2^31 in one run")
+    if n_samples * n_steps > MAX_RUN:
+        raise SpikefabError(
+            f"{n_samples} x {n_steps} steps", "the run", f"at most {MAX_RUN} in one run"
+        )
     row, source, payload = [], [], []
     for name, train in spikes.items():
         sample = train.sample.astype(np.int64) if train.sample is not None else 0
@@ -121,30 +125,45 @@ def deliveries(
             np.zeros(n_samples * n_steps + 1, np.int64), empty, empty, n_samples, n_steps, batch
         )
     lines = max(1, program.input_lines)
-    key, inverse = np.unique(
-        np.concatenate(row) * lines + np.concatenate(source), return_inverse=True
-    )
-    total = np.zeros(len(key), np.int64)
-    np.add.at(total, inverse, np.concatenate(payload))
+    key = np.concatenate(row) * lines + np.concatenate(source)
+    count = np.concatenate(payload)
+    if len(row) > 1:
+        order = np.argsort(key, kind="stable")
+        key, count = key[order], count[order]
+    first, sources, total = _merged(key, count, lines, n_samples * n_steps)
     if len(total) and total.max() > program.chip.largest_payload:
         worst = int(total.argmax())
         raise SpikefabError(
-            f"{int(total[worst])} events of {program.source_name(int(key[worst] % lines))} in one "
-            "step",
+            f"{int(total[worst])} events of {program.source_name(int(sources[worst]))} in one step",
             "the input",
             f"chip '{program.chip.name}' carries payloads up to {program.chip.largest_payload}",
         )
-    keep = total > 0
-    key, total = key[keep], total[keep]
-    first = np.searchsorted(key // lines, np.arange(n_samples * n_steps + 1))
-    return Deliveries(
-        first.astype(np.int64),
-        (key % lines).astype(np.int32),
-        total.astype(np.int32),
-        n_samples,
-        n_steps,
-        batch,
-    )
+    return Deliveries(first, sources, total.astype(np.int32), n_samples, n_steps, batch)
+
+
+@njit(cache=True, nogil=True)
+def _merged(key, count, lines, rows):  # type: ignore[no-untyped-def]
+    """Row offsets, sources and summed payloads of events in the order of `key`."""
+    first = np.zeros(rows + 1, np.int64)
+    sources = np.empty(len(key), np.int32)
+    total = np.empty(len(key), np.int64)
+    n = 0
+    last = np.int64(-1)
+    for k in range(len(key)):
+        if count[k] == 0:
+            continue
+        row = key[k] // lines
+        source = key[k] - row * lines
+        if key[k] == last:
+            total[n - 1] += count[k]
+            continue
+        sources[n], total[n] = source, count[k]
+        first[row + 1] += 1
+        last = key[k]
+        n += 1
+    for row in range(rows):
+        first[row + 1] += first[row]
+    return first, sources[:n], total[:n]
 
 
 def recorded_state(program: Program, names: Sequence[str]) -> list[tuple[int, str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +16,11 @@ from .errors import SpikefabError
 from .file import whole_file
 
 MAX_STEPS = 1 << 40
+# What NumPy raises for an .npz that is damaged.
+UNREADABLE = (
+    ValueError, TypeError, RuntimeError, LookupError, AttributeError, EOFError,
+    zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +174,7 @@ def load_input(path: str | Path, ports: Mapping[str, int]) -> dict[str, SpikeTra
             arrays = {name: stored[name] for name in stored.files}
     except OSError as fault:
         raise SpikefabError("cannot read", where, fault.strerror or str(fault)) from None
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError, AttributeError) as fault:
+    except UNREADABLE as fault:
         raise SpikefabError("not an .npz of spikes", where, str(fault)) from None
     trains: dict[str, SpikeTrain] = {}
     plain = {n: a for n, a in arrays.items() if "/" not in n}

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from .images import STEPS, encode, load_test_images
+from .images import STEPS, encode, load_calibration_images, load_test_images
 
 NETWORK = Path(__file__).with_name("digits.nir")
 RESET = "subtract"
 
-__all__ = ["NETWORK", "RESET", "STEPS", "encode", "load_test_images"]
+__all__ = ["NETWORK", "RESET", "STEPS", "encode", "load_calibration_images", "load_test_images"]

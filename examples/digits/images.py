@@ -8,6 +8,8 @@ import numpy.typing as npt
 STEPS = 16
 WHITE = 16
 TEST_IMAGES = Path(__file__).with_name("test_images.npz")
+CALIBRATION_IMAGES = Path(__file__).with_name("calibration_images.npz")
+CALIBRATION = 128
 
 
 def load_test_images() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
@@ -17,6 +19,12 @@ def load_test_images() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
     """
     with np.load(TEST_IMAGES) as archive:
         return archive["images"], archive["labels"]
+
+
+def load_calibration_images() -> npt.NDArray[np.uint8]:
+    """Return 128 images of the training split [image, pixel], on which scales are chosen."""
+    with np.load(CALIBRATION_IMAGES) as archive:
+        return archive["images"]
 
 
 def encode(images: npt.ArrayLike, steps: int = STEPS) -> npt.NDArray[np.bool_]:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import snntorch as snn
 import snntorch.functional
 import torch
-from images import TEST_IMAGES, WHITE, encode
+from images import CALIBRATION, CALIBRATION_IMAGES, TEST_IMAGES, WHITE, encode
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from snntorch import surrogate, utils
@@ -183,6 +183,11 @@ def main() -> None:
     nir.write(arguments.output, graph)
     np.savez_compressed(
         arguments.output.with_name(TEST_IMAGES.name), images=test_images, labels=test_labels
+    )
+    np.savez_compressed(
+        arguments.output.with_name(CALIBRATION_IMAGES.name),
+        images=train_images[:CALIBRATION],
+        labels=train_labels[:CALIBRATION],
     )
     report(network, test_images, test_labels, "test")
 
