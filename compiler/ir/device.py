@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import psutil
 from numba import njit
 from numpy.typing import NDArray
 
@@ -14,7 +15,7 @@ from .errors import SpikefabError
 from .program import Program
 from .spikes import Recording, SpikeTrain
 
-MAX_RUN = 1 << 28  # samples x steps of one run
+MAX_RUN = 1 << 31  # samples x steps of one run
 Progress = Callable[[int, int], None]
 Inputs = SpikeTrain | Mapping[str, SpikeTrain] | None
 
@@ -109,7 +110,7 @@ def deliveries(
         )
     if n_samples * n_steps > MAX_RUN:
         raise SpikefabError(
-            f"{n_samples} x {n_steps} steps", "the run", f"at most {MAX_RUN} in one run"
+            f"{n_samples} x {n_steps} steps", "the run", "at most 2^31 in one run"
         )
     row, source, payload = [], [], []
     for name, train in spikes.items():
@@ -123,6 +124,13 @@ def deliveries(
         empty = np.zeros(0, np.int32)
         return Deliveries(
             np.zeros(n_samples * n_steps + 1, np.int64), empty, empty, n_samples, n_steps, batch
+        )
+    if 8 * n_samples * n_steps > psutil.virtual_memory().available // 2:
+        raise SpikefabError(
+            f"{n_samples} x {n_steps} steps",
+            "the run",
+            "laying out its input takes more than half of the free memory",
+            "run fewer steps at a time",
         )
     lines = max(1, program.input_lines)
     key = np.concatenate(row) * lines + np.concatenate(source)
