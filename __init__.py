@@ -54,7 +54,7 @@ def compile(
     network: Network | str | Path,
     chip: str | ChipSpec = "auto",
     *,
-    weight_bits: int = 8,
+    weight_bits: int | Mapping[str, int] = 8,
     dilate: bool = False,
     cores: int | None = None,
     seed: int = 1,

@@ -26,7 +26,7 @@ def compile_network(
     network: Network,
     chip_name: str | ChipSpec = "auto",
     *,
-    weight_bits: int = 8,
+    weight_bits: int | Mapping[str, int] = 8,
     dilate: bool = False,
     cores: int | None = None,
     seed: int = 1,
@@ -35,32 +35,34 @@ def compile_network(
 ) -> tuple[Program, Report]:
     """The program of a network for a chip, and the report of the mapping.
 
-    weight_bits: 2 to 16; dilate: allow several ticks per step; cores: cut into just so many;
-    calibrate: input by name, on which scales are chosen and, if `device` makes one for a program,
-    agreement with the float reference is measured. Raises SpikefabError naming the population or
-    projection, the limit, the value, and what would fit.
+    weight_bits: 2 to 16, of all weights or by target population; dilate: allow several ticks per
+    step; cores: cut into just so many; calibrate: input by name, on which scales are chosen and, if
+    `device` makes one for a program, agreement with the float reference is measured. Raises
+    SpikefabError naming the population or projection, the limit, the value, and what would fit.
     """
     spec = chip(chip_name) if isinstance(chip_name, str) else chip_name
-    if not 2 <= weight_bits <= 16:
-        raise SpikefabError(f"{weight_bits} weight bits", "the compiler", hint="2 to 16")
-    if spec.name == AUTO.name:
-        spec = dataclasses.replace(spec, weight_bits=weight_bits)
-    elif weight_bits > spec.weight_bits:
-        raise SpikefabError(
-            f"{weight_bits} weight bits", f"chip '{spec.name}'", f"it has {spec.weight_bits}"
-        )
     if not network.populations:
         raise SpikefabError("no population", "the network")
+    bits = _weight_bits(network, weight_bits)
+    if spec.name == AUTO.name:
+        spec = dataclasses.replace(spec, weight_bits=max(bits.values()))
+    for name, width in bits.items():
+        if width > spec.weight_bits:
+            raise SpikefabError(
+                f"{width} weight bits",
+                f"population '{name}'",
+                f"chip '{spec.name}' has {spec.weight_bits}",
+            )
     if not any(p.output for p in network.populations):
         raise SpikefabError("no output", "the network", hint="mark a population as output")
     ranges, reference = _ranges(network, calibrate)
-    draft = expand(Draft(network, spec, weight_bits))
+    draft = expand(Draft(network, spec, bits))
     draft = quantise(draft, ranges)
     draft = retime(draft, dilate)
     notes = {
         "settings": network.settings,
         "assumptions": list(network.assumptions),
-        "weight_bits": weight_bits,
+        "weight_bits": bits,
     }
     program = emit(draft, notes, seed)
     check_accumulators(program, "the network")
@@ -69,6 +71,20 @@ def compile_network(
     if calibrate is not None and reference is not None and device is not None:
         fidelity = measure(program, device(program), reference, calibrate)
     return program, report(draft, program, fidelity)
+
+
+def _weight_bits(network: Network, asked: int | Mapping[str, int]) -> dict[str, int]:
+    """Bits of the weights onto each population; 8 where a mapping does not say."""
+    names = [p.name for p in network.populations]
+    bits = dict.fromkeys(names, asked) if isinstance(asked, int) else {
+        **dict.fromkeys(names, 8), **asked
+    }  # fmt: skip
+    for name, width in bits.items():
+        if name not in names:
+            raise SpikefabError(f"no population '{name}'", "weight_bits", hint=", ".join(names))
+        if not 2 <= width <= 16:
+            raise SpikefabError(f"{width} weight bits", f"population '{name}'", hint="2 to 16")
+    return bits
 
 
 def _ranges(

@@ -141,7 +141,7 @@ def _population(
         synapses=synapses,
         cores=cores + 1,
         stage=p.start,
-        weight_bits=draft.weight_bits,
+        weight_bits=draft.weight_bits[p.name],
         weight_lsb=scale.weight_lsb,
         lsb=scale.lsb,
         exact=scale.exact,

@@ -150,6 +150,7 @@ AUTO = ChipSpec(
     routes=UNLIMITED,
     parameter_sets=UNLIMITED,
     populations=UNLIMITED,
+    accumulator_bits=32,
     payload_bits=4,
     delay_slots=64,
 )

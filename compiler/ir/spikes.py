@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -164,18 +165,13 @@ class Recording:
 
 
 def load_input(path: str | Path, ports: Mapping[str, int]) -> dict[str, SpikeTrain]:
-    """Input spikes by port from an `.npz`; `ports` gives the size of each.
+    """Input spikes by port from an `.npz` or `.csv`; `ports` gives the size of each.
 
-    With one port, arrays may be named plainly (`step`, `index`, ...). Raises SpikefabError.
+    With one port, arrays may be named plainly (`step`, `index`, ...). A CSV has these names as the
+    head of its columns, and may have a column `input`. Raises SpikefabError.
     """
     where = str(path)
-    try:
-        with np.load(where, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-    except OSError as fault:
-        raise SpikefabError("cannot read", where, fault.strerror or str(fault)) from None
-    except UNREADABLE as fault:
-        raise SpikefabError("not an .npz of spikes", where, str(fault)) from None
+    arrays = _read_csv(where) if where.endswith(".csv") else _read_npz(where)
     trains: dict[str, SpikeTrain] = {}
     plain = {n: a for n, a in arrays.items() if "/" not in n}
     if "step" in plain:
@@ -201,6 +197,38 @@ def load_input(path: str | Path, ports: Mapping[str, int]) -> dict[str, SpikeTra
                 f"index {train.index.max()}", where, f"input '{name}' has {ports[name]} lines"
             )
     return trains
+
+
+def _read_npz(where: str) -> dict[str, NDArray[Any]]:
+    try:
+        with np.load(where, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except OSError as fault:
+        raise SpikefabError("cannot read", where, fault.strerror or str(fault)) from None
+    except UNREADABLE as fault:
+        raise SpikefabError("not an .npz of spikes", where, str(fault)) from None
+
+
+def _read_csv(where: str) -> dict[str, NDArray[Any]]:
+    """Columns of a CSV as the arrays of an `.npz` would be named."""
+    try:
+        with open(where, newline="", encoding="utf-8") as stream:
+            rows = list(csv.DictReader(stream, strict=True))
+    except OSError as fault:
+        raise SpikefabError("cannot read", where, fault.strerror or str(fault)) from None
+    except (csv.Error, ValueError) as fault:
+        raise SpikefabError("not a CSV of spikes", where, str(fault)) from None
+    arrays: dict[str, NDArray[Any]] = {}
+    for name in dict.fromkeys(row.get("input") for row in rows):
+        mine = [row for row in rows if row.get("input") == name]
+        for column in ("step", "index", "payload", "sample"):
+            if column in mine[0]:
+                try:
+                    values = np.array([int(str(row[column])) for row in mine], np.int64)
+                except (ValueError, OverflowError) as fault:
+                    raise SpikefabError(f"column '{column}'", where, str(fault)) from None
+                arrays[f"{name}/{column}" if name is not None else column] = values
+    return arrays
 
 
 def _train(columns: Mapping[str, Any], where: str) -> SpikeTrain:

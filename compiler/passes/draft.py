@@ -65,7 +65,7 @@ class Draft:
 
     network: Network
     chip: ChipSpec
-    weight_bits: int
+    weight_bits: dict[str, int]
     models: dict[str, Datapath] = field(default_factory=dict)
     scales: dict[str, Scale] = field(default_factory=dict)
     parameters: dict[str, dict[str, NDArray[np.int32]]] = field(default_factory=dict)

@@ -45,7 +45,16 @@ def partition(program: Program, cores: int | None = None) -> Program:
 
 
 def check(program: Program) -> None:
-    """Raise SpikefabError unless every core holds what it must."""
+    """Raise SpikefabError unless every core holds what it must, and the chip has so many."""
+    chip = program.chip
+    if program.cores > chip.cores:
+        raise SpikefabError(
+            f"{program.neurons} neurons with {program.synapses.count} synapses",
+            "the mapping",
+            f"they need {program.cores} cores, chip '{chip.name}' has {chip.cores} of "
+            f"{chip.neurons} neurons, {chip.axons} axons and {chip.synapse_words} synapse words",
+            "use --chip auto or a larger chip",
+        )
     check_capacity(program, "the mapping")
 
 

@@ -38,7 +38,7 @@ def quantise(draft: Draft, ranges: Mapping[str, Range] | None = None) -> Draft:
         parameters[p.name] = _parameters(p, model, scale)
         initial[p.name] = _initial(p, model, scale)
     weights = tuple(
-        Quantised(x, _rounded(x, scales[x.target], draft.weight_bits))
+        Quantised(x, _rounded(x, scales[x.target], draft.weight_bits[x.target]))
         for x in network.projections
     )
     carried = chip.carrying(models.values()) if not chip.models else chip
@@ -57,7 +57,6 @@ def quantise(draft: Draft, ranges: Mapping[str, Range] | None = None) -> Draft:
 
 def check(draft: Draft) -> None:
     """Raise SpikefabError unless all parameters and weights lie in their formats."""
-    largest = (1 << (draft.weight_bits - 1)) - 1
     for p in draft.network.populations:
         for name, values in draft.parameters[p.name].items():
             lo, hi = draft.models[p.name].parameters[name]
@@ -72,11 +71,13 @@ def check(draft: Draft) -> None:
         if isinstance(c, Generated):
             continue
         weight = c if isinstance(c, np.ndarray) else c.weight
+        bits = draft.weight_bits[q.projection.target]
+        largest = (1 << (bits - 1)) - 1
         if weight.dtype.kind not in "iu" or (
             weight.size and max(int(weight.max()), -int(weight.min()) - 1) > largest
         ):
             raise SpikefabError(
-                f"weights beyond {draft.weight_bits} bits",
+                f"weights beyond {bits} bits",
                 f"projection '{q.projection.source}' to '{q.projection.target}'",
                 f"{int(weight.min())}..{int(weight.max())}",
             )
@@ -96,7 +97,7 @@ def _scale(
     draft: Draft, p: Population, model: Datapath, into: Sequence[Projection], seen: Range | None
 ) -> Scale:
     limit = (1 << (draft.chip.state_bits - 1)) - 1
-    largest = (1 << (draft.weight_bits - 1)) - 1
+    largest = (1 << (draft.weight_bits[p.name] - 1)) - 1
     reach = _reach(p, seen)
     given = [_weights_of(x) for x in into]
     scales = {scale for _, scale in given}
