@@ -14,8 +14,20 @@ from .compiler.ir.device import Device
 from .compiler.ir.errors import SpikefabError
 from .compiler.ir.file import load as load_program
 from .compiler.ir.file import save as save_program
+from .compiler.ir.language import (
+    absolute,
+    decay,
+    maximum,
+    minimum,
+    random,
+    saturate,
+    select,
+    shift,
+    table,
+    wrap,
+)
 from .compiler.ir.machine import Machine
-from .compiler.ir.neuron import Update, neuron_model
+from .compiler.ir.neuron import COUNT, FRACTION, GAIN, POTENTIAL, SHIFT, Update, neuron_model
 from .compiler.ir.program import Program
 from .compiler.ir.spikes import Recording, SpikeTrain, load_input
 from .compiler.network import Generated, Network, Rows, Triples
@@ -26,6 +38,11 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CHIPS",
+    "COUNT",
+    "FRACTION",
+    "GAIN",
+    "POTENTIAL",
+    "SHIFT",
     "ChipSpec",
     "Device",
     "Emulator",
@@ -41,12 +58,22 @@ __all__ = [
     "SpikefabError",
     "Triples",
     "Update",
+    "absolute",
     "compile",
+    "decay",
     "load",
     "load_input",
     "load_program",
+    "maximum",
+    "minimum",
     "neuron_model",
+    "random",
+    "saturate",
     "save_program",
+    "select",
+    "shift",
+    "table",
+    "wrap",
 ]
 
 

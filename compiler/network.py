@@ -202,6 +202,13 @@ class Network:
         own = own or getattr(connections, "delays", False)
         if delay and own:
             raise SpikefabError(f"delay {delay} besides one per synapse", where)
+        if isinstance(source, Population):
+            spiking = source.model.datapath(16, 24, source.options).spikes
+            if not spiking:
+                raise SpikefabError(
+                    f"'{source.name}' as a source", where,
+                    f"model '{source.model.name}' never spikes",
+                )
         projection = Projection(
             source.name, target.name, connections, delay, _values(gain, target.size, where)
         )

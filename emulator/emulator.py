@@ -513,7 +513,7 @@ class Emulator:
             worker.offsets, layout.delay_mask, layout.word_shift,
             synaptic.words, synaptic.first, layout.lookup,
             synaptic.blocks, synaptic.matrix, worker.sums, worker.rows, layout.fan_out,
-            synaptic.cost_first, synaptic.costs, worker.clocks,
+            layout.costs, worker.clocks,
             program.survey.routes[program.input_lines :], program.core_first, worker.cycles,
             in_first, given.source, given.payload,
             memory.event_source, worker.event_payload, memory.event_count,

@@ -20,7 +20,6 @@ Counting = Literal["none", "rows", "marks"]
 # Positions in the control array: where the run is, and what it has counted.
 TICK, SAMPLE, RECORDED, WORD, SPIKES, EVENTS, SYNAPTIC, ROUND = range(8)
 CONTROL_SIZE = 8
-COST_BITS = 12  # of the clocks in a packed (core, clocks) of a row; a longer row has several
 # Columns of the chunk table; from PLACES on, where each parameter of the chunk stands. The update
 # loops are called with the address of that column (see `intrinsics.call_update`).
 POPULATION, FIRST, SIZE, CORE, STATE, STRIDE, SPARE, PLACES = range(8)
@@ -167,8 +166,6 @@ def _deliver(shape: Shape) -> str:
         place = f"offsets[(w >> {word}({16 if shape.wide else 8})) & delay_mask] + u64(w >> shift)"
     return f'''
 AHEAD = 4
-COST_BITS = u32({COST_BITS})
-COST_MASK = u32({(1 << COST_BITS) - 1})
 
 
 @njit(nogil=True, boundscheck=False)
@@ -182,6 +179,15 @@ def deliver_rows(acc, offsets, delay_mask, shift, words, first, lookup, source, 
         for k in range(first[row], first[row + u64(1)]):
             w = {word}(words[k])
             acc[{place}] += {kind}({add}{times})
+
+
+@njit(nogil=True, boundscheck=False)
+def add_costs(clocks_of, costs, source, later, from_core, to_core, times):
+    for c in range(from_core, to_core, 64):
+        prefetch(costs, later * costs.shape[1] + c)
+    here = costs[source]
+    for c in range(u64(from_core), u64(to_core)):
+        clocks_of[c] += i32(i32(here[c]) * times)
 
 
 @njit(nogil=True, boundscheck=False)
@@ -273,15 +279,11 @@ def _run(shape: Shape) -> str:
     walk = f'''
                 if len(costs):
                     for e in range(n):
-                        if e + AHEAD < n:
-                            later = source[e + AHEAD]
-                            for r in range(cost_first[later], cost_first[later + 1], 16):
-                                prefetch(costs, r)
-                        times = i32(payload[e]) if {shape.payload} else i32(1)
-                        for r in range(u64(cost_first[source[e]]), u64(cost_first[source[e] + 1])):
-                            both = costs[r]
-                            clocks_of[both >> COST_BITS] += i32(i32(both & COST_MASK) * times)
-                    for core in range(len(clocks_of)):
+                        add_costs(
+                            clocks_of, costs, source[e], source[min(e + 4 * AHEAD, n - 1)],
+                            from_core, to_core, i32(payload[e]) if {shape.payload} else i32(1),
+                        )
+                    for core in range(from_core, to_core):
                         cycles[row, core, 0] += clocks_of[core]
                         clocks_of[core] = 0'''
     emit = '''
@@ -295,13 +297,15 @@ def run(
     updates, spiking, field, state, initial, parameters, chunks, due, starts, periods, wanted,
     acc, slots, neurons, lines, delays, offsets, delay_mask, word_shift, words, first, lookup,
     blocks, matrix, sums, rows, fan_out,
-    cost_first, costs, clocks_of, routes, core_begin, cycles,
+    costs, clocks_of, routes, core_begin, cycles,
     in_first, in_source, in_payload, event_source, event_payload, event_count,
     flags, rec_time, rec_neuron, rec_payload, rec_state, rec_table, rec_rows,
     first_word, capacity,
 ):
     span = last_tick - first_tick
     mask, shift = {word}(delay_mask), {word}(word_shift)
+    cores = len(clocks_of)
+    from_core, to_core = worker * cores // workers, (worker + 1) * cores // workers
     while control[{SAMPLE}] < samples:
         sample = control[{SAMPLE}]
         if batch and control[{TICK}] == first_tick:

@@ -19,26 +19,24 @@ from numpy.typing import NDArray
 from ..compiler.ir.cycles import row_gap
 from ..compiler.ir.language import Value, bounds, narrow, signed_bits, topological
 from ..compiler.ir.program import MappedPopulation, Program
-from ..compiler.ir.rows import core_rows, marked_words
+from ..compiler.ir.rows import cost_matrix, marked_words
 from ..compiler.ir.synapses import target_shift, weight_field
-from .kernel import COST_BITS, PLACES, Counting, Shape, UpdateKind, update_address
+from .kernel import PLACES, Counting, Shape, UpdateKind, update_address
 
 DENSE_FILL = 0.3  # share of pairs that are connected above which a matrix is faster
 NARROW_CURRENT = 22  # bits of an accumulated current that leave an update within 32
 FLAG_PAD = 16
-MARKED_SHARE = 0.25  # core rows per synapse above which marks count clocks cheaper than row costs
+MATRIX_SHARE = 0.25  # cores per synapse of a source above which marks count clocks cheaper
 
 
 @dataclass(frozen=True, eq=False)
 class Synaptic:
-    """The synapses of one worker: rows, matrices, and the cost of rows per source and core."""
+    """The synapses of one worker: rows and matrices."""
 
     words: NDArray[Any]
     first: NDArray[np.uint64]
     blocks: NDArray[np.int64]
     matrix: NDArray[Any]
-    cost_first: NDArray[np.int64]
-    costs: NDArray[np.uint32]
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +46,7 @@ class Layout:
     state_at: position of each population's first state variable in the state array; state order is
     population, variable, neuron; a population that does not spike has its `value` last. updates:
     the address of each population's update loop; field: bits of the weight sum in a marked
-    accumulator; fan_out: see `_per_source`.
+    accumulator; fan_out: see `_per_source`; costs: see `rows.cost_matrix`, empty for one core.
     """
 
     shape: Shape
@@ -67,6 +65,7 @@ class Layout:
     word_shift: int
     lookup: NDArray[Any]
     fan_out: NDArray[np.int64]
+    costs: NDArray[Any]
     constants: NDArray[np.int32]
 
     @property
@@ -87,9 +86,8 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
     delays = program.synapses.delays
     counting: Counting = "none"
     if counts:
-        crossed = int(program.survey.routes.sum()) > MARKED_SHARE * program.synapses.count
-        marks = crossed and delays == (0,) and not dense
-        counting = "marks" if marks else "rows"
+        few = program.cores * program.synapses.sources <= MATRIX_SHARE * program.synapses.count
+        counting = "rows" if few or dense or delays != (0,) else "marks"
     gap = row_gap(program.chip)
     field, accumulator = _accumulator(program, counting, gap)
     target_bits = program.neurons.bit_length()
@@ -100,9 +98,12 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
     kinds = [_update_kind(program, p) for p in program.populations]
     ranges = _ranges(program.neurons, workers)
     initial, parameters, state_at, parameter_at = _arrays(program)
-    words = program.synapses.words
+    words, costs = program.synapses.words, np.zeros((0, 1), np.uint8)
+    mapped = (program.synapses, program.core_first, program.chip, program.survey)
     if counting == "marks":
-        words = marked_words(program.synapses, program.core_first, program.chip, program.survey)
+        words = marked_words(*mapped)
+    elif counting == "rows":
+        costs = cost_matrix(*mapped)
     constants = np.array(
         [program.constant_cycles(core) for core in range(program.cores)], np.int32
     )
@@ -113,8 +114,7 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
         field,
         ranges,
         tuple(
-            _synaptic(program, words, dense, r, n, len(ranges), counting, wide)
-            for n, r in enumerate(ranges)
+            _synaptic(program, words, dense, r, len(ranges), wide) for r in ranges
         ),
         tuple(
             _chunks(program, kinds, state_at, parameter_at, r, counts) for r in ranges
@@ -127,18 +127,18 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
         (1 << delay_bits) - 1,
         (16 if wide else 8) + delay_bits,
         _lookup(shape, field, gap) if counting == "marks" else np.zeros(1, np.int64),
-        _per_source(program, counting),
+        _per_source(program, costs),
+        costs if program.cores > 1 else np.zeros((0, 1), np.uint8),
         constants,
     )
 
 
-def _per_source(program: Program, counting: Counting) -> NDArray[np.int64]:
+def _per_source(program: Program, costs: NDArray[Any]) -> NDArray[np.int64]:
     """[sources, 2]: synapses of each source, and clocks of its row if there is only one core."""
     result = np.zeros((program.synapses.sources, 2), np.int64)
     result[:, 0] = np.diff(program.synapses.first[:: len(program.synapses.delays)])
-    if counting == "rows" and program.cores == 1:
-        rows = core_rows(program.synapses, program.core_first, program.chip, program.survey)
-        result[np.diff(rows.first) > 0, 1] = rows.cost
+    if program.cores == 1 and len(costs):
+        result[:, 1] = costs[:, 0]
     return result
 
 
@@ -312,9 +312,7 @@ def _synaptic(
     words: NDArray[Any],
     dense: Sequence[_DenseGroup],
     owned: tuple[int, int],
-    worker: int,
     workers: int,
-    counting: Counting,
     wide: bool,
 ) -> Synaptic:
     synapses = program.synapses
@@ -345,27 +343,7 @@ def _synaptic(
     blocks[:, 6] = at  # a row of zeros after all others, to fill up groups of rows
     widest = int(blocks[:, 3].max(initial=1))
     matrix_data = np.concatenate([*matrices, np.zeros(widest, kind)])
-    if counting != "rows" or program.cores == 1:
-        nothing = np.zeros(synapses.sources + 1, np.int64)
-        none = np.zeros(0, np.uint32)
-        return Synaptic(words, first.view(np.uint64), blocks, matrix_data, nothing, none)
-    cost_first, costs = _packed_costs(program, worker, workers)
-    return Synaptic(words, first.view(np.uint64), blocks, matrix_data, cost_first, costs)
-
-
-def _packed_costs(
-    program: Program, worker: int, workers: int
-) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
-    """By source, (core, clocks) of the rows that a worker counts: those of its share of cores."""
-    rows = core_rows(program.synapses, program.core_first, program.chip, program.survey)
-    mine = rows.core.astype(np.int64) * workers // program.cores == worker
-    largest = (1 << COST_BITS) - 1
-    pieces = np.where(mine, -(-rows.cost // largest), 0)
-    ends = np.concatenate([[0], np.cumsum(pieces)])
-    clocks = np.full(int(ends[-1]), largest, np.uint32)
-    clocks[ends[1:][mine] - 1] = (rows.cost - (pieces - 1) * largest)[mine]
-    core = np.repeat(rows.core, pieces).astype(np.uint32)
-    return ends[rows.first], core << np.uint32(COST_BITS) | clocks
+    return Synaptic(words, first.view(np.uint64), blocks, matrix_data)
 
 
 @njit(cache=True, nogil=True)

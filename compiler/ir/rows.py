@@ -96,6 +96,19 @@ def core_rows(
     return out
 
 
+def cost_matrix(
+    synapses: Synapses, core_first: NDArray[np.int64], chip: ChipSpec, surveyed: Survey
+) -> NDArray[Any]:
+    """Clocks of one walk of each source's row on each core: uint8, or uint32 if need be, [sources, cores]."""
+    args = (*_arguments(synapses, core_first, chip), surveyed.sparse, surveyed.begins)
+    shape = (synapses.sources, len(core_first) - 1)
+    clocks = np.zeros(shape, np.uint8)
+    if _fill_costs(*args, row_gap(chip), clocks) > 255:
+        clocks = np.zeros(shape, np.uint32)
+        _fill_costs(*args, row_gap(chip), clocks)
+    return clocks
+
+
 def marked_words(
     synapses: Synapses, core_first: NDArray[np.int64], chip: ChipSpec, surveyed: Survey
 ) -> NDArray[Any]:
@@ -246,6 +259,29 @@ def _list(  # type: ignore[no-untyped-def]
             out_cost[n] = size if follows else size + gap
             out_follows[n] = follows
             n += 1
+
+
+@njit(cache=True, nogil=True)
+def _fill_costs(  # type: ignore[no-untyped-def]
+    words, first, n_delays, shift, core_first, lanes, sparse_lanes, sparse, begins, gap, clocks
+):
+    """Fill the cost matrix, modulo its type; returns the greatest cost."""
+    residues = np.zeros(sparse_lanes, np.int64)
+    most = np.int64(0)
+    for source in range((len(first) - 1) // n_delays):
+        cursor = first[source * n_delays : (source + 1) * n_delays].copy()
+        ends = first[source * n_delays + 1 : (source + 1) * n_delays + 1]
+        core = 0
+        while True:
+            core, kind, _, size, last, _ = _next_row(
+                words, cursor, ends, shift, core, core_first, lanes, sparse_lanes, residues
+            )
+            if core < 0:
+                break
+            cost = size if _may_follow(core, kind, last, sparse, begins, gap) else size + gap
+            clocks[source, core] = cost
+            most = max(most, cost)
+    return most
 
 
 @njit(cache=True, nogil=True)

@@ -97,13 +97,14 @@ def _scale(
     draft: Draft, p: Population, model: Datapath, into: Sequence[Projection], seen: Range | None
 ) -> Scale:
     limit = (1 << (draft.chip.state_bits - 1)) - 1
+    finer = "gain" in model.units.values() and (model.spikes or seen is not None)
     largest = (1 << (draft.weight_bits[p.name] - 1)) - 1
     reach = _reach(p, seen)
     given = [_weights_of(x) for x in into]
     scales = {scale for _, scale in given}
     if len(scales) == 1 and None not in scales:
         step = float(next(iter(scales)) or 1.0)
-        gain = _gain(reach / step, limit) if model.spikes or seen else 0
+        gain = _gain(reach / step, limit) if finer else 0
         return Scale(step, step / 2**gain, gain, True, 0.0, 0.0)
     pieces = [w * (scale if scale is not None else 1.0) for w, scale in given]
     sampled = np.concatenate([_sample(np.asarray(w, np.float64)) for w in pieces] or [np.zeros(0)])
@@ -120,7 +121,7 @@ def _scale(
     coarsest = _bounded_reach(p, seen) / limit
     if step < coarsest:
         step, exact = coarsest, False
-    gain = _gain(reach / step, limit) if model.spikes or seen else 0
+    gain = _gain(reach / step, limit) if finer else 0
     rounded = np.clip(np.rint(sampled / step), -largest - 1, largest)
     error = float(np.sqrt(np.mean((rounded * step - sampled) ** 2) / np.mean(sampled**2)))
     clipped = float(np.mean(np.abs(sampled) > (largest + 0.5) * step))
