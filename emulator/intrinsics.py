@@ -10,7 +10,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-SPINS = 30_000  # about 20 us before a waiting worker sleeps
+SPINS = 150_000  # some 50 us before a waiting worker sleeps: naps cost more than most waits
 
 
 @intrinsic
