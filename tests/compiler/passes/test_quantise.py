@@ -81,6 +81,21 @@ def test_calibration_keeps_potentials_within_their_range() -> None:
     assert report.constant_cycles < report.mean_cycles <= report.worst_cycles
 
 
+def test_a_model_without_gain_keeps_the_weight_lsb() -> None:
+    @sf.neuron_model(state={"v": sf.POTENTIAL}, parameters={"threshold": sf.POTENTIAL})
+    def plain(s: Any, p: Any, current: Any) -> sf.Update:
+        v = sf.saturate(s.v + current, s.v.bits)
+        fired = v >= p.threshold
+        return sf.Update(spike=fired, v=sf.select(fired, 0, v))
+
+    net = sf.Network()
+    x = net.input("x", 1)
+    p = net.population("p", 1, plain, threshold=1.0, output=True)
+    net.connect(x, p, np.array([[0.5]]))
+    run = sf.Emulator(sf.compile(net)[0]).run(sf.SpikeTrain.from_dense(np.ones((8, 1))))
+    assert run.spikes["p"].step.tolist() == [1, 3, 5, 7]
+
+
 def test_a_dead_population_is_reported() -> None:
     net = layer([[0.1]], threshold=1000.0)
     report = sf.compile(net, calibrate={"x": sf.SpikeTrain.of([0], [0])})[1]

@@ -11,7 +11,7 @@ import spikefab as sf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-SHARE = int(os.environ.get("SPIKEFAB_RETIME_GRAPHS", "400"))
+SHARE = int(os.environ.get("SPIKEFAB_RETIME_GRAPHS", "2000"))
 seeds = st.integers(0, 2**32 - 1)
 
 
