@@ -512,7 +512,7 @@ class Emulator:
             memory.acc, layout.slots, program.neurons, program.input_lines, layout.delays,
             worker.offsets, layout.delay_mask, layout.word_shift,
             synaptic.words, synaptic.first, layout.lookup,
-            synaptic.blocks, synaptic.matrix, worker.sums, worker.rows, layout.fan_out,
+            synaptic.blocks, synaptic.matrix, worker.sums, worker.rows, layout.fan_out, layout.fan_ranges,
             layout.costs, worker.clocks,
             program.survey.routes[program.input_lines :], program.core_first, worker.cycles,
             in_first, given.source, given.payload,

@@ -21,8 +21,9 @@ Counting = Literal["none", "rows", "marks"]
 TICK, SAMPLE, RECORDED, WORD, SPIKES, EVENTS, SYNAPTIC, ROUND = range(8)
 CONTROL_SIZE = 8
 # Columns of the chunk table; from PLACES on, where each parameter of the chunk stands. The update
-# loops are called with the address of that column (see `intrinsics.call_update`).
-POPULATION, FIRST, SIZE, CORE, STATE, STRIDE, SPARE, PLACES = range(8)
+# loops are called with the address of that column (see `intrinsics.call_update`). ROUTES is how
+# many routing entries each neuron of the chunk has, or -1 where they differ.
+POPULATION, FIRST, SIZE, CORE, STATE, STRIDE, ROUTES, PLACES = range(8)
 
 
 @dataclass(frozen=True)
@@ -155,6 +156,7 @@ def _deliver(shape: Shape) -> str:
     word = "u64" if shape.wide else "u32"
     per_line = 8 if shape.wide else 16
     times = f" * {kind}(payload[e])" if shape.payload else ""
+    each = " * payload[e]" if shape.payload else ""
     if shape.counting == "marks" and not shape.wide:
         add = "lookup[w & u32(1023)]"
     elif shape.counting == "marks":
@@ -214,6 +216,10 @@ def flush(here, sums):
 
 @njit(nogil=True, boundscheck=False)
 def first_from(source, count, least):
+    if count == 0 or source[0] >= least:
+        return i64(0)
+    if source[count - 1] < least:
+        return i64(count)
     low, high = i64(0), i64(count)
     while low < high:
         middle = (low + high) >> 1
@@ -222,6 +228,26 @@ def first_from(source, count, least):
         else:
             high = middle
     return low
+
+
+@njit(nogil=True, boundscheck=False)
+def fan_sums(fan_out, payload, source, count):
+    synapses, clocks = i64(0), i64(0)
+    for e in range(count):
+        synapses += fan_out[source[e], 0]{each}
+        clocks += fan_out[source[e], 1]{each}
+    return synapses, clocks
+
+
+@njit(nogil=True, boundscheck=False)
+def range_sums(ranges, source, count):
+    synapses, clocks, before = i64(0), i64(0), i64(0)
+    for r in range(len(ranges)):
+        until = first_from(source, count, ranges[r, 0])
+        synapses += (until - before) * ranges[r, 1]
+        clocks += (until - before) * ranges[r, 2]
+        before = until
+    return synapses, clocks
 
 
 @njit(nogil=True, boundscheck=False)
@@ -253,26 +279,62 @@ def deliver_dense(acc, slot, slots, neurons, blocks, matrix, sums, rows, source,
 
 
 def _scan(shape: Shape) -> str:
-    payload = "out_payload[u64(found)] = flags[at]" if shape.payload else "pass"
-    return f'''
+    """Flags to a list of sources, eight at a time and without branches: spikes are hard to guess."""
+    if shape.payload:
+        return '''
 @njit(nogil=True, boundscheck=False)
-def scan(flags, size, base, out_source, out_payload, found):
+def scan(flags, size, base, many, out_source, out_payload, found):
+    for k in range(size, size + 8):
+        flags[k] = 0
     eight = flags.view(np.uint64)
     for w in range((size + 7) // 8):
         if eight[w] != 0:
-            for j in range(8):  # without branches: which of the eight fired is hard to predict
+            for j in range(8):
                 at = u64(8 * w + j)
                 out_source[u64(found)] = base + at
-                {payload}
+                out_payload[u64(found)] = flags[at]
                 found += flags[at] != 0
     return found
+'''
+    return '''
+SET_BITS = np.zeros((256, 8), np.uint8)  # which bits of a byte are set, from the lowest
+for _byte in range(256):
+    _set = [j for j in range(8) if _byte >> j & 1]
+    SET_BITS[_byte, : len(_set)] = _set
+COUNT = np.array([bin(b).count("1") for b in range(256)], np.uint8)
+
+
+@njit(nogil=True, boundscheck=False)
+def scan(flags, size, base, many, out_source, out_payload, found):
+    eight = flags.view(np.uint64)
+    if many:
+        for w in range(size >> 3):
+            found += put(eight[w], base + 8 * w, out_source, found)
+    else:
+        for w in range(size >> 3):
+            if eight[w] != 0:
+                found += put(eight[w], base + 8 * w, out_source, found)
+    if size & 7:
+        rest = u64(eight[size >> 3]) & u64((u64(1) << u64(8 * (size & 7))) - u64(1))
+        found += put(rest, base + (size & -8), out_source, found)
+    return found
+
+
+@njit(nogil=True, boundscheck=False)
+def put(flags, base, out_source, found):
+    byte = u64(flags * u64(0x0102040810204080)) >> u64(56)  # a bit of each flag
+    for j in range(u64(8)):  # those beyond the set ones are written over by the next
+        out_source[u64(found) + j] = i32(i32(base) + i32(SET_BITS[byte, j]))
+    return i64(COUNT[byte])
 '''
 
 
 def _run(shape: Shape) -> str:
     counting = shape.counting != "none"
     word = "u64" if shape.wide else "u32"
-    times = " * payload[e]" if shape.payload else ""
+    sums = "fan_sums(fan_out, payload, source, n)"
+    if not shape.payload:
+        sums = f"range_sums(fan_ranges, source, n) if len(fan_ranges) else {sums}"
     common = "source, payload, n)"
     deliver_rows = "deliver_rows(acc, offsets, mask, shift, words, first, lookup, " + common
     deliver_dense = "deliver_dense(acc, slot, slots, neurons, blocks, matrix, sums, rows, " + common
@@ -286,9 +348,13 @@ def _run(shape: Shape) -> str:
                     for core in range(from_core, to_core):
                         cycles[row, core, 0] += clocks_of[core]
                         clocks_of[core] = 0'''
-    emit = '''
-                    for e in range(before, found):
-                        cycles[row, core, 2] += routes[out_source[e] - lines]'''
+    emit = f'''
+                    emitted = i32(found - before) * i32(chunks[c, {ROUTES}])
+                    if emitted < 0:  # not the same for all
+                        emitted = i32(0)
+                        for e in range(before, found):
+                            emitted += routes[out_source[e] - lines]
+                    cycles[row, core, 2] += emitted'''
     return f'''
 @njit(nogil=True, boundscheck=False, cache=True)
 def run(
@@ -296,7 +362,7 @@ def run(
     worker, workers, barrier, stop,
     updates, spiking, field, state, initial, parameters, chunks, due, starts, periods, wanted,
     acc, slots, neurons, lines, delays, offsets, delay_mask, word_shift, words, first, lookup,
-    blocks, matrix, sums, rows, fan_out,
+    blocks, matrix, sums, rows, fan_out, fan_ranges,
     costs, clocks_of, routes, core_begin, cycles,
     in_first, in_source, in_payload, event_source, event_payload, event_count,
     flags, rec_time, rec_neuron, rec_payload, rec_state, rec_table, rec_rows,
@@ -343,10 +409,7 @@ def run(
                 {walk.strip() if shape.counting == "rows" else "pass"}
                 if worker == 0:
                     control[{EVENTS}] += n
-                    total, clocks = i64(0), i64(0)
-                    for e in range(n):
-                        total += fan_out[source[e], 0]{times}
-                        clocks += fan_out[source[e], 1]{times}
+                    total, clocks = {sums}
                     control[{SYNAPTIC}] += total
                     if {counting}:
                         cycles[row, 0, 0] += i32(clocks)
@@ -356,14 +419,13 @@ def run(
                 due[p] = late >= 0 and (periods[p] == 1 or late % periods[p] == 0)
             out_source = event_source[1 - (t & 1), worker]
             out_payload = event_payload[1 - (t & 1), worker]
+            many = event_count[t & 1, worker] * 24 > neurons  # in the last tick
             found = i64(0)
             for c in range(len(chunks)):
                 p = chunks[c, {POPULATION}]
                 if not due[p]:
                     continue
                 begin, size, core = chunks[c, {FIRST}], chunks[c, {SIZE}], chunks[c, {CORE}]
-                for k in range(size, size + 8):
-                    flags[k] = 0
                 clocks = call_update(
                     updates[p], state, chunks[c, {STATE}], chunks[c, {STRIDE}], parameters, chunks,
                     c, acc, slot * neurons + begin, flags, size, i64(word), core,
@@ -371,7 +433,7 @@ def run(
                 )
                 before = found
                 if spiking[p]:
-                    found = scan(flags, size, lines + begin, out_source, out_payload, found)
+                    found = scan(flags, size, lines + begin, many, out_source, out_payload, found)
                     if wanted[p]:
                         recorded = control[{RECORDED}]
                         for e in range(before, found):

@@ -26,6 +26,7 @@ from .kernel import PLACES, Counting, Shape, UpdateKind, update_address
 DENSE_FILL = 0.3  # share of pairs that are connected above which a matrix is faster
 NARROW_CURRENT = 22  # bits of an accumulated current that leave an update within 32
 FLAG_PAD = 16
+MOST_RANGES = 16  # of equal sources, by which events are counted instead of one by one
 MATRIX_SHARE = 0.25  # cores per synapse of a source above which marks count clocks cheaper
 
 
@@ -46,7 +47,7 @@ class Layout:
     state_at: position of each population's first state variable in the state array; state order is
     population, variable, neuron; a population that does not spike has its `value` last. updates:
     the address of each population's update loop; field: bits of the weight sum in a marked
-    accumulator; fan_out: see `_per_source`; costs: see `rows.cost_matrix`, empty for one core.
+    accumulator; fan_out: see `_per_source`; fan_ranges: see `_ranges_of_equal`; costs: see `rows.cost_matrix`, empty for one core.
     """
 
     shape: Shape
@@ -65,6 +66,7 @@ class Layout:
     word_shift: int
     lookup: NDArray[Any]
     fan_out: NDArray[np.int64]
+    fan_ranges: NDArray[np.int64]
     costs: NDArray[Any]
     constants: NDArray[np.int32]
 
@@ -107,6 +109,7 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
     constants = np.array(
         [program.constant_cycles(core) for core in range(program.cores)], np.int32
     )
+    fan_out = _per_source(program, costs)
     return Layout(
         shape,
         np.array([update_address(kind, shape) for kind in kinds], np.int64),
@@ -127,7 +130,8 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
         (1 << delay_bits) - 1,
         (16 if wide else 8) + delay_bits,
         _lookup(shape, field, gap) if counting == "marks" else np.zeros(1, np.int64),
-        _per_source(program, costs),
+        fan_out,
+        _ranges_of_equal(fan_out),
         costs if program.cores > 1 else np.zeros((0, 1), np.uint8),
         constants,
     )
@@ -140,6 +144,14 @@ def _per_source(program: Program, costs: NDArray[Any]) -> NDArray[np.int64]:
     if program.cores == 1 and len(costs):
         result[:, 1] = costs[:, 0]
     return result
+
+
+def _ranges_of_equal(fan_out: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(end, synapses, clocks) of runs of equal sources; none where they are too many to pay."""
+    ends = np.append(np.flatnonzero(np.diff(fan_out, axis=0).any(axis=1)) + 1, len(fan_out))
+    if len(ends) > MOST_RANGES:
+        return np.zeros((0, 3), np.int64)
+    return np.column_stack([ends, fan_out[ends - 1]])
 
 
 def _ranges(neurons: int, workers: int) -> tuple[tuple[int, int], ...]:
@@ -251,8 +263,10 @@ def _chunks(
                 for start, single in zip(parameter_at[n], uniform, strict=True)
             ]
             at += [0] * (most - len(at))
+            routes = program.survey.routes[program.input_lines :][lo:hi]
+            each = int(routes[0]) if (routes == routes[0]).all() else -1
             table.append(
-                [n, lo, hi - lo, core, state_at[n] + offset, p.size, 0, *at]
+                [n, lo, hi - lo, core, state_at[n] + offset, p.size, each, *at]
             )
     return np.array(table, np.int64).reshape(len(table), PLACES + most)
 

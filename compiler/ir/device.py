@@ -132,13 +132,11 @@ def deliveries(
             "laying out its input takes more than half of the free memory",
             "run fewer steps at a time",
         )
-    lines = max(1, program.input_lines)
-    key = np.concatenate(row) * lines + np.concatenate(source)
-    count = np.concatenate(payload)
+    rows, sources, counts = (np.concatenate(c) if len(c) > 1 else c[0] for c in (row, source, payload))
     if len(row) > 1:
-        order = np.argsort(key, kind="stable")
-        key, count = key[order], count[order]
-    first, sources, total = _merged(key, count, lines, n_samples * n_steps)
+        order = np.lexsort((sources, rows))
+        rows, sources, counts = rows[order], sources[order], counts[order]
+    first, sources, total = _merged(rows, sources, counts, n_samples * n_steps)
     if len(total) and total.max() > program.chip.largest_payload:
         worst = int(total.argmax())
         raise SpikefabError(
@@ -150,27 +148,25 @@ def deliveries(
 
 
 @njit(cache=True, nogil=True)
-def _merged(key, count, lines, rows):  # type: ignore[no-untyped-def]
-    """Row offsets, sources and summed payloads of events in the order of `key`."""
+def _merged(row, source, count, rows):  # type: ignore[no-untyped-def]
+    """Row offsets, sources and summed payloads of events in the order of row and source."""
     first = np.zeros(rows + 1, np.int64)
-    sources = np.empty(len(key), np.int32)
-    total = np.empty(len(key), np.int64)
+    sources = np.empty(len(row), np.int32)
+    total = np.empty(len(row), np.int64)
     n = 0
-    last = np.int64(-1)
-    for k in range(len(key)):
+    last_row = last_source = np.int64(-1)
+    for k in range(len(row)):
         if count[k] == 0:
             continue
-        row = key[k] // lines
-        source = key[k] - row * lines
-        if key[k] == last:
+        if row[k] == last_row and source[k] == last_source:
             total[n - 1] += count[k]
             continue
-        sources[n], total[n] = source, count[k]
-        first[row + 1] += 1
-        last = key[k]
+        last_row, last_source = row[k], source[k]
+        sources[n], total[n] = last_source, count[k]
+        first[last_row + 1] += 1
         n += 1
-    for row in range(rows):
-        first[row + 1] += first[row]
+    for r in range(rows):
+        first[r + 1] += first[r]
     return first, sources[:n], total[:n]
 
 
