@@ -1,4 +1,4 @@
-"""What kernels need of the machine and Numba does not offer: prefetch, a barrier, a short sleep."""
+"""What kernels need of the machine and Numba does not offer: prefetch, and a barrier."""
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-SPINS = 150_000  # some 50 us before a waiting worker sleeps: naps cost more than most waits
+SPINS = 30_000  # some 10 us before a waiting worker offers its core to others
 
 
 @intrinsic
@@ -58,18 +58,17 @@ def atomic_load(context: Any, array: Any, index: Any) -> Any:
 
 
 @intrinsic
-def nap(context: Any, microseconds: Any) -> Any:
-    """Sleep at least so many microseconds."""
+def give_way(context: Any) -> Any:
+    """Let another thread that waits for this core run first."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        word = ir.IntType(32)
         function = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(word, [word]), "usleep"
+            builder.module, ir.FunctionType(ir.IntType(32), []), "sched_yield"
         )
-        builder.call(function, [args[0]])
+        builder.call(function, [])
         return context.get_dummy_value()
 
-    return types.void(types.uint32), generate
+    return types.void(), generate
 
 
 @intrinsic
@@ -113,4 +112,4 @@ def wait_for_all(barrier: Any, workers: int, round_number: int) -> None:
     while atomic_load(barrier, 0) < goal:
         spins += 1
         if spins > SPINS:
-            nap(20)
+            give_way()

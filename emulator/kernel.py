@@ -279,7 +279,7 @@ def deliver_dense(acc, slot, slots, neurons, blocks, matrix, sums, rows, source,
 
 
 def _scan(shape: Shape) -> str:
-    """Flags to a list of sources, eight at a time and without branches: spikes are hard to guess."""
+    """Flags to a list of sources, eight at a time without branches: spikes are hard to guess."""
     if shape.payload:
         return '''
 @njit(nogil=True, boundscheck=False)

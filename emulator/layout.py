@@ -17,6 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..compiler.ir.cycles import row_gap
+from ..compiler.ir.device import recorded_state
 from ..compiler.ir.language import Value, bounds, narrow, signed_bits, topological
 from ..compiler.ir.program import MappedPopulation, Program
 from ..compiler.ir.rows import cost_matrix, marked_words
@@ -47,7 +48,8 @@ class Layout:
     state_at: position of each population's first state variable in the state array; state order is
     population, variable, neuron; a population that does not spike has its `value` last. updates:
     the address of each population's update loop; field: bits of the weight sum in a marked
-    accumulator; fan_out: see `_per_source`; fan_ranges: see `_ranges_of_equal`; costs: see `rows.cost_matrix`, empty for one core.
+    accumulator; fan_out: see `_per_source`; fan_ranges: see `_ranges_of_equal`; costs:
+    see `rows.cost_matrix`, empty for one core.
     """
 
     shape: Shape
@@ -80,6 +82,14 @@ def variables(program: Program, p: MappedPopulation) -> tuple[str, ...]:
     """The arrays of a population in the state array, in order."""
     model = program.models[p.model]
     return tuple(model.state) if model.spikes else (*model.state, "value")
+
+
+def state_slice(program: Program, layout: Layout, name: str) -> slice:
+    """Where state ``population.variable`` stands; raises SpikefabError for an unknown name."""
+    (number, variable), *_ = recorded_state(program, [name])
+    p = program.populations[number]
+    at = layout.state_at[number] + variables(program, p).index(variable) * p.size
+    return slice(at, at + p.size)
 
 
 def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout:

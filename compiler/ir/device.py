@@ -132,7 +132,8 @@ def deliveries(
             "laying out its input takes more than half of the free memory",
             "run fewer steps at a time",
         )
-    rows, sources, counts = (np.concatenate(c) if len(c) > 1 else c[0] for c in (row, source, payload))
+    columns = (row, source, payload)
+    rows, sources, counts = (np.concatenate(c) if len(c) > 1 else c[0] for c in columns)
     if len(row) > 1:
         order = np.lexsort((sources, rows))
         rows, sources, counts = rows[order], sources[order], counts[order]

@@ -1,0 +1,75 @@
+"""The state of one emulated chip between ticks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compiler.ir.interpret import first_word
+from ..compiler.ir.program import Program
+from .layout import FLAG_PAD, Layout
+
+
+@dataclass(eq=False)
+class Memory:
+    """State, accumulators and pending events.
+
+    state: see `layout.Layout`; acc: [slots x neurons]; events: [tick & 1, worker, events], lists
+    of sources in rising order, each worker's beyond those of the worker before; word: the random
+    word of the tick.
+    """
+
+    state: NDArray[np.int32]
+    acc: NDArray[Any]
+    event_source: NDArray[np.int32]
+    event_payload: NDArray[np.int32]
+    event_count: NDArray[np.int64]
+    tick: int
+    word: int
+
+    @classmethod
+    def fresh(cls, program: Program, layout: Layout, workers: int = 1) -> Memory:
+        """The memory of a chip that has just been started."""
+        most = program.neurons + FLAG_PAD
+        return cls(
+            layout.initial.copy(),
+            np.zeros(layout.slots * program.neurons, layout.shape.accumulator),
+            np.zeros((2, workers, most), np.int32),
+            np.ones((2, workers, most), np.int32),
+            np.zeros((2, workers), np.int64),
+            0,
+            first_word(program.seed),
+        )
+
+    def pending(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Sources and payloads of the events of the next tick, sources rising."""
+        now = self.tick & 1
+        counts = self.event_count[now]
+        return (
+            np.concatenate([list_[:n] for list_, n in zip(self.event_source[now], counts,
+                                                          strict=True)]),
+            np.concatenate([list_[:n] for list_, n in zip(self.event_payload[now], counts,
+                                                          strict=True)]),
+        )  # fmt: skip
+
+    def regroup(self, workers: int) -> None:
+        """Keep the pending events, with room for another number of workers."""
+        if self.event_source.shape[1] == workers:
+            return
+        source, payload = self.pending()
+        most = self.event_source.shape[2]
+        self.event_source = np.zeros((2, workers, most), np.int32)
+        self.event_payload = np.ones((2, workers, most), np.int32)
+        self.event_count = np.zeros((2, workers), np.int64)
+        self.put_pending(source, payload)
+
+    def put_pending(self, source: NDArray[Any], payload: NDArray[Any]) -> None:
+        """Make these the events of the next tick."""
+        now = self.tick & 1
+        self.event_source[now, 0, : len(source)] = source
+        self.event_payload[now, 0, : len(source)] = payload
+        self.event_count[now] = 0
+        self.event_count[now, 0] = len(source)
