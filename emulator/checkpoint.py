@@ -23,17 +23,18 @@ def save(
     weights: NDArray[Any] | None,
 ) -> None:  # fmt: skip
     """Write a checkpoint, whole or not at all."""
+    arrays = {
+        "program": np.array(program.hash),
+        "tick": np.array(memory.tick),
+        "word": np.array(memory.word),
+        "state": memory.state,
+        "accumulators": ahead(layout, memory),
+        "pending": np.column_stack(memory.pending()),
+    }
+    if weights is not None:
+        arrays["weights"] = weights
     with whole_file(path) as stream:
-        np.savez_compressed(
-            stream,
-            program=np.array(program.hash),
-            tick=np.array(memory.tick),
-            word=np.array(memory.word),
-            state=memory.state,
-            accumulators=ahead(layout, memory),
-            pending=np.column_stack(memory.pending()),
-            **({} if weights is None else {"weights": weights}),
-        )
+        np.savez_compressed(stream, allow_pickle=False, **arrays)
 
 
 def load(path: str | Path, program: Program) -> dict[str, NDArray[Any]]:

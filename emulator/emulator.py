@@ -16,7 +16,7 @@ from ..compiler.ir.spikes import UNREADABLE, Recording
 from ..compiler.ir.synapses import pack
 from ..compiler.ir.validate import check_accumulators
 from . import checkpoint
-from .layout import Layout, build, state_slice, with_weights
+from .layout import Layout, build, shares, state_slice, with_weights
 from .memory import Memory
 from .run import Pace, Run
 
@@ -152,7 +152,7 @@ class Emulator:
 
     def _lay_out(self) -> None:
         self._layouts: dict[tuple[bool, int], Layout] = {}
-        self._pace = Pace(1 if self.program.neurons < 128 else self.threads)
+        self._pace = Pace(len(shares(self.program.neurons, self.threads)))
 
     def _layout(self, payload: bool = False, threads: int = 1) -> Layout:
         program = self.program

@@ -27,6 +27,7 @@ from .kernel import PLACES, Counting, Shape, UpdateKind, update_address
 DENSE_FILL = 0.3  # share of pairs that are connected above which a matrix is faster
 NARROW_CURRENT = 22  # bits of an accumulated current that leave an update within 32
 FLAG_PAD = 16
+NEAR_BYTES = 8 << 20  # of accumulators: beyond, they are asked for ahead
 MOST_RANGES = 16  # of equal sources, by which events are counted instead of one by one
 MATRIX_SHARE = 0.25  # cores per synapse of a source above which marks count clocks cheaper
 
@@ -101,14 +102,16 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
         few = program.cores * program.synapses.sources <= MATRIX_SHARE * program.synapses.count
         counting = "rows" if few or dense or delays != (0,) else "marks"
     gap = row_gap(program.chip)
-    field, accumulator = _accumulator(program, counting, gap)
+    field, accumulator = _accumulator(program, counting, gap, bool(dense))
     target_bits = program.neurons.bit_length()
     delay_bits = (len(delays) - 1).bit_length()
     delayed = delays != (0,)
     wide = program.synapses.wide or (delayed and target_bits + delay_bits + 8 > 32)
-    shape = Shape(counting, accumulator, wide, payload, delayed)
+    slots = 1 << delays[-1].bit_length()
+    far = slots * program.neurons * np.dtype(accumulator).itemsize > NEAR_BYTES
+    shape = Shape(counting, accumulator, wide, payload, delayed, far)
     kinds = [_update_kind(program, p) for p in program.populations]
-    ranges = _ranges(program.neurons, workers)
+    ranges = shares(program.neurons, workers)
     initial, parameters, state_at, parameter_at = _arrays(program)
     words, costs = program.synapses.words, np.zeros((0, 1), np.uint8)
     mapped = (program.synapses, program.core_first, program.chip, program.survey)
@@ -135,7 +138,7 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
         initial,
         parameters,
         state_at,
-        1 << (delays[-1]).bit_length(),
+        slots,
         np.array(delays, np.int64),
         (1 << delay_bits) - 1,
         (16 if wide else 8) + delay_bits,
@@ -164,21 +167,25 @@ def _ranges_of_equal(fan_out: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.column_stack([ends, fan_out[ends - 1]])
 
 
-def _ranges(neurons: int, workers: int) -> tuple[tuple[int, int], ...]:
-    workers = max(1, min(workers, neurons // 64))
+def shares(neurons: int, workers: int) -> tuple[tuple[int, int], ...]:
+    """The neurons of each worker: [first, end), 16 or more."""
+    workers = max(1, min(workers, neurons // 16))
     cuts = [round(neurons * w / workers / 16) * 16 for w in range(workers)] + [neurons]
     return tuple(itertools.pairwise(cuts))
 
 
 def _accumulator(
-    program: Program, counting: Counting, gap: int
-) -> tuple[int, Literal["int32", "uint32", "uint64"]]:
-    """Bits of the weight sum in an accumulator, and the accumulator's type."""
-    if counting != "marks":
-        return 0, "int32"
+    program: Program, counting: Counting, gap: int, dense: bool
+) -> tuple[int, Literal["int16", "int32", "uint32", "uint64"]]:
+    """Bits of the weight sum in an accumulator, and the accumulator's type.
+
+    The narrowest type is worth most where a ring of delay slots fills the cache.
+    """
     positive, negative = program.reach
     low = int(max(positive.max(initial=0), negative.max(initial=0)))
     field = signed_bits(-low - 1, low)
+    if counting != "marks":
+        return 0, "int16" if field <= 16 and not dense else "int32"
     into = _in_degree(
         program.synapses.words, target_shift(program.synapses.wide), program.neurons
     )

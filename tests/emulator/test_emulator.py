@@ -12,8 +12,16 @@ import pytest
 import spikefab as sf
 import strategies
 from spikefab.compiler.ir.program import Program
+from spikefab.emulator import layout, run
 
 PROGRAMS = int(os.environ.get("SPIKEFAB_PROGRAMS", "40"))
+
+
+@pytest.fixture(autouse=True)
+def short_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every run change the number of its threads on the way."""
+    monkeypatch.setattr(run, "FIRST_TICKS", 1)
+    monkeypatch.setattr(run, "CALL_SECONDS", 0.0)
 
 
 def everything(program: Program) -> list[str]:
@@ -61,6 +69,27 @@ def check_program(seed: int) -> None:
 def test_emulator_equals_the_exact_machine() -> None:
     for seed in range(PROGRAMS):
         check_program(seed)
+
+
+def test_asking_for_accumulators_ahead_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layout, "NEAR_BYTES", 0)
+    for seed in range(2000, 2010):
+        check_program(seed)
+
+
+@pytest.mark.parametrize("slower", [1, 2])
+def test_the_faster_number_of_threads_is_used_and_the_other_tried_at_times(slower: int) -> None:
+    pace = run.Pace(2)
+    used = []
+    for _ in range(40):
+        threads, _ = pace.choose()
+        used.append(threads)
+        pace.note(threads, 2.0 if threads == slower else 1.0)
+    assert used.count(slower) == 40 // run.EXPLORE + 1
+    for _ in range(10):  # what was slow has become fast
+        threads, _ = pace.choose()
+        pace.note(threads, 0.5 if threads == slower else 1.0)
+    assert pace.choose()[0] == slower
 
 
 @pytest.mark.prove
