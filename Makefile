@@ -31,7 +31,7 @@ setup: $(STAMP)
 peers: $(PEER_STAMP)
 
 $(STAMP): pyproject.toml tools/ensure-venv
-	tools/ensure-venv $(PYTHON) .venv
+	tools/ensure-venv $(PYTHON) .venv --simulator
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	touch $@
 

@@ -21,9 +21,9 @@ Counting = Literal["none", "rows", "marks"]
 TICK, SAMPLE, RECORDED, WORD, SPIKES, EVENTS, SYNAPTIC, ROUND = range(8)
 CONTROL_SIZE = 8
 # Columns of the chunk table; from PLACES on, where each parameter of the chunk stands. The update
-# loops are called with the address of that column (see `intrinsics.call_update`). ROUTES is how
-# many routing entries each neuron of the chunk has, or -1 where they differ.
-POPULATION, FIRST, SIZE, CORE, STATE, STRIDE, ROUTES, PLACES = range(8)
+# loops are called with the address of that column (see `intrinsics.call_update`). EMITS is how
+# many clocks a spike (or value) of each neuron takes in Emit, or -1 where they differ.
+POPULATION, FIRST, SIZE, CORE, STATE, STRIDE, EMITS, PLACES = range(8)
 
 
 @dataclass(frozen=True)
@@ -358,11 +358,12 @@ def _run(shape: Shape) -> str:
                         cycles[row, core, 0] += clocks_of[core]
                         clocks_of[core] = 0'''
     emit = f'''
-                    emitted = i32(found - before) * i32(chunks[c, {ROUTES}])
+                    shown = found - before if spiking[p] else size
+                    emitted = i32(shown) * i32(chunks[c, {EMITS}])
                     if emitted < 0:  # not the same for all
                         emitted = i32(0)
                         for e in range(before, found):
-                            emitted += routes[out_source[e] - lines]
+                            emitted += emits[out_source[e] - lines]
                     cycles[row, core, 2] += emitted'''
     return f'''
 @njit(nogil=True, boundscheck=False, cache=True)
@@ -372,7 +373,7 @@ def run(
     updates, spiking, field, state, initial, parameters, chunks, due, starts, periods, wanted,
     acc, slots, neurons, lines, delays, offsets, delay_mask, word_shift, words, first, lookup,
     blocks, matrix, sums, rows, fan_out, fan_ranges,
-    costs, clocks_of, routes, core_begin, cycles,
+    costs, clocks_of, emits, core_begin, cycles,
     in_first, in_source, in_payload, event_source, event_payload, event_count,
     flags, rec_time, rec_neuron, rec_payload, rec_state, rec_table, rec_rows,
     first_word, capacity,

@@ -280,8 +280,10 @@ def _chunks(
                 for start, single in zip(parameter_at[n], uniform, strict=True)
             ]
             at += [0] * (most - len(at))
-            routes = program.survey.routes[program.input_lines :][lo:hi]
-            each = int(routes[0]) if (routes == routes[0]).all() else -1
+            emits = program.emit_clocks[lo:hi]
+            each = int(emits[0]) if (emits == emits[0]).all() else -1
+            if not kinds[n].spikes:
+                each = int(p.output)
             table.append(
                 [n, lo, hi - lo, core, state_at[n] + offset, p.size, each, *at]
             )

@@ -316,7 +316,7 @@ class Run:
             synaptic.blocks, synaptic.matrix, worker.sums, worker.rows,
             layout.fan_out, layout.fan_ranges,
             layout.costs, worker.clocks,
-            program.survey.routes[program.input_lines :], program.core_first, worker.cycles,
+            program.emit_clocks, program.core_first, worker.cycles,
             in_first, given.source, given.payload,
             memory.event_source, memory.event_payload, memory.event_count,
             worker.flags, worker.rec_time, worker.rec_neuron, worker.rec_payload,

@@ -198,6 +198,23 @@ def bare(s: Any, p: Any, current: Value) -> Update:
     return Update(value=saturate(s.v - current, 32), v=saturate(current, s.v.bits))
 
 
+ModelChoice = tuple[NeuronModel, dict[str, str]]
+
+
+def random_core(rng: Rng) -> tuple[ChipSpec, tuple[ModelChoice, ...]]:
+    """A chip of one core with small memories, and one to three models for it."""
+    spec = random_chip(
+        rng, cores=1, neurons=int(rng.integers(4, 70)), axons=int(rng.integers(110, 140)),
+        synapse_words=8192, routes=256, parameter_sets=128, populations=6,
+        accumulator_bits=int(rng.integers(10, 33)), delay_slots=1 << int(rng.integers(0, 4)),
+    )  # fmt: skip
+    pool: dict[str, ModelChoice] = {}
+    for _ in range(int(rng.integers(1, 4))):
+        model, options = _random_model(rng, spec, stochastic=True)
+        pool[model.datapath(spec.state_bits, 32, options).identity] = (model, options)
+    return spec, tuple(pool.values())
+
+
 def random_chip(rng: Rng, **given: Any) -> ChipSpec:
     """A chip with random widths and lanes, roomy memories, and latencies of all kinds."""
     fields: dict[str, Any] = {
@@ -209,7 +226,7 @@ def random_chip(rng: Rng, **given: Any) -> ChipSpec:
         "state_bits": int(rng.integers(8, 25)),
         "delay_slots": 1 << int(rng.integers(0, 5)),
         "payload_bits": int(rng.choice([1, 1, 2, 4])),
-        "accumulate_latency": int(rng.integers(1, 7)),
+        "accumulate_latency": int(rng.integers(2, 7)),
     }  # fmt: skip
     return ChipSpec("random", **(fields | given))
 
@@ -222,16 +239,21 @@ def random_program(
     cores: int | None = None,
     stochastic: bool = True,
     one_tick: bool = False,
+    on: tuple[ChipSpec, tuple[ModelChoice, ...]] | None = None,
     **chip: Any,
 ) -> Program:
     """A valid program of at most `neurons` neurons in at most `populations` populations.
 
     It has one or two inputs, random models, parameters and rows, and is cut at random into `cores`
     cores (by default up to seven). `stochastic` allows models that draw random numbers, `one_tick`
-    asks for period 1, start 0 and no delays; further arguments are fields of the chip. Neurons are
-    active more often than not, but nothing guarantees it.
+    asks for period 1, start 0 and no delays; `on` gives the chip and the models it carries, further
+    arguments are fields of a random chip. Neurons are active more often than not, but nothing
+    guarantees it.
     """
-    spec = random_chip(rng, **({"neurons": int(rng.integers(neurons, 5 * neurons))} | chip))
+    if on:
+        spec = on[0]
+    else:
+        spec = random_chip(rng, **({"neurons": int(rng.integers(neurons, 5 * neurons))} | chip))
     total = int(rng.integers(1, neurons, endpoint=True))
     sizes = np.diff([0, *_cuts(rng, total, int(rng.integers(1, populations + 1))), total])
     period = 1 if one_tick else int(rng.choice([1, 1, 2, 3]))
@@ -256,13 +278,17 @@ def random_program(
             target = (first_neuron[n], int(sizes[n]))
             found |= _random_rows(rng, spec, begin, size, target, late)
     synapses = _synapses(found, lines + total, spec)
-    choices = [_random_model(rng, spec, stochastic) for _ in sizes]
+    if on:
+        choices = [on[1][int(rng.integers(len(on[1])))] for _ in sizes]
+    else:
+        choices = [_random_model(rng, spec, stochastic) for _ in sizes]
     cuts = _cuts(rng, total, int(rng.integers(1, 8)) if cores is None else cores)
     seed = int(rng.integers(0, 2**31))
 
     def mapped(bits: int) -> Program:
         traced = [m.datapath(spec.state_bits, bits, options) for m, options in choices]
-        unique = {m.identity: m for m in traced}
+        carried = [m.datapath(spec.state_bits, bits, o) for m, o in on[1]] if on else traced
+        unique = {m.identity: m for m in carried}
         models = tuple(unique.values())
         values = np.random.default_rng(seed)
         parts = tuple(
@@ -281,7 +307,15 @@ def random_program(
     positive, negative = mapped(32).reach
     load = int(max(positive.max(), negative.max()))
     least = max(8, signed_bits(-load, load))
-    program = mapped(min(32, least + int(rng.choice([0, 0, 1, 5]))))
+    while on and least > spec.accumulator_bits:  # smaller weights
+        synapses = replace(synapses, words=pack(
+            synapses.target, synapses.weight - synapses.weight // 2 - (synapses.weight > 0),
+            spec.weight_bits > 8))  # fmt: skip
+        positive, negative = mapped(32).reach
+        load = int(max(positive.max(), negative.max()))
+        least = max(8, signed_bits(-load, load))
+    bits = spec.accumulator_bits if on else min(32, least + int(rng.choice([0, 0, 1, 5])))
+    program = mapped(bits)
     validate(program)
     return program
 

@@ -42,7 +42,7 @@ class ChipSpec:
     populations: int = 16
     models: tuple[str, ...] = ()
     digests: bool = False
-    accumulate_latency: int = 4
+    accumulate_latency: int = 3
     neuron_latency: int = 8
 
     def __post_init__(self) -> None:
@@ -137,7 +137,7 @@ _RANGES = {
     "payload_bits": (1, 8),
     "parameter_sets": (1, UNLIMITED),
     "populations": (1, UNLIMITED),
-    "accumulate_latency": (1, 16),
+    "accumulate_latency": (2, 16),
     "neuron_latency": (1, 256),
 }
 

@@ -5,18 +5,24 @@ A tick is deliver, update, emit; each phase is a constant plus a sum over what h
 - deliver: one clock per word of the pending set, and per event the cost of its row (times its
   payload). A row costs one clock per word, and `row_gap` more unless the next row may follow at
   once: accumulators have no forwarding, so a target must not be read before its write-back.
-- update: one clock per neuron that updates, and the latency of the neuron pipeline.
-- emit: one clock per routing entry of each neuron that spiked.
+- update: two clocks per population, one per neuron that updates, and the latency of the neuron
+  pipeline.
+- emit: one clock per routing entry of each neuron that spiked, at least one per such neuron; one
+  per value of an output population that does not spike.
 """
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from .chip import ChipSpec
 
 PHASES = ("deliver", "update", "emit")
-DELIVER_CONSTANT = 6
-UPDATE_CONSTANT = 4
-EMIT_CONSTANT = 2
+DELIVER_CONSTANT = 5
+UPDATE_CONSTANT = 5
+EMIT_CONSTANT = 3
+POPULATION_CLOCKS = 2
 PENDING_WORD = 16  # axons in one word of the pending set
 
 
@@ -25,16 +31,21 @@ def row_gap(chip: ChipSpec) -> int:
     return chip.accumulate_latency - 1
 
 
-def deliver_constant(axons: int) -> int:
+def deliver_constant(chip: ChipSpec, axons: int) -> int:
     """Deliver without events, for a core with `axons` axons in use."""
-    return DELIVER_CONSTANT + -(-axons // PENDING_WORD)
+    return DELIVER_CONSTANT + chip.accumulate_latency + -(-axons // PENDING_WORD)
 
 
-def update_constant(chip: ChipSpec) -> int:
-    """Update without neurons."""
-    return UPDATE_CONSTANT + chip.neuron_latency
+def update_constant(chip: ChipSpec, populations: int) -> int:
+    """Update of a core with so many populations, none of which updates."""
+    return UPDATE_CONSTANT + chip.neuron_latency + POPULATION_CLOCKS * populations
 
 
 def emit_constant() -> int:
-    """Emit without spikes."""
+    """Emit without spikes and values."""
     return EMIT_CONSTANT
+
+
+def emit_clocks(routes: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Clocks for a spike of each neuron, given how many routing entries it has."""
+    return np.maximum(routes, 1)

@@ -50,7 +50,7 @@ class Core:
 
     def deliver(self, tick: int) -> int:
         """Walk the rows of all pending events; clocks that took."""
-        clocks = cycles.deliver_constant(len(self.image.rows))
+        clocks = cycles.deliver_constant(self.chip, len(self.image.rows))
         for axon, payload in sorted(self.pending.items()):
             row = self.image.rows[axon]
             for _ in range(payload):
@@ -80,7 +80,7 @@ class Core:
 
     def update(self, tick: int, word: int) -> tuple[int, dict[int, int], dict[int, int]]:
         """(clocks, counts by address that spiked, values by address that does not spike)."""
-        clocks = cycles.update_constant(self.chip)
+        clocks = cycles.update_constant(self.chip, len(self.image.populations))
         spikes: dict[int, int] = {}
         values: dict[int, int] = {}
         sums = self.accumulators[tick % self.chip.delay_slots]
@@ -97,6 +97,17 @@ class Core:
                 elif after["spike"]:
                     spikes[address] = after["spike"]
         return clocks, spikes, values
+
+    def emit(self, spikes: dict[int, int], values: dict[int, int]) -> int:
+        """Clocks that emitting these takes."""
+        routes = np.array([len(self.image.routes[address]) for address in spikes], np.int32)
+        read_out = {
+            address
+            for p in self.image.populations
+            if p.output >= 0
+            for address in range(p.first, p.first + p.size)
+        }
+        return int(cycles.emit_clocks(routes).sum()) + len(read_out & set(values))
 
     def _step(self, model: Datapath, address: int, current: int, word: int) -> dict[str, int]:
         state = self.state[address]
@@ -138,6 +149,7 @@ class Machine(Device):
     def load(self, program: Program) -> None:
         """Take a program and restart."""
         self.program = self._original = program
+        self._counters = {"events": 0, "synaptic_events": 0, "spikes": 0}
         self._images = core_images(program)
         self.restart()
 
@@ -245,7 +257,7 @@ class Machine(Device):
             phases[1], fired, shown = core.update(self.tick, self._word)
             spikes |= {first + address: count for address, count in fired.items()}
             values |= {first + address: value for address, value in shown.items()}
-            phases[2] += sum(len(core.image.routes[address]) for address in fired)
+            phases[2] += core.emit(fired, shown)
         lines = self.program.input_lines
         self._spiked = {lines + neuron: count for neuron, count in spikes.items()}
         for source, count in self._spiked.items():

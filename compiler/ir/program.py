@@ -214,17 +214,31 @@ class Program:
     def constant_cycles(self, core: int) -> tuple[int, int, int]:
         """Clocks of deliver, update and emit of a core in a tick in which nothing happens."""
         return (
-            cycles.deliver_constant(int(self.survey.axons[core])),
-            cycles.update_constant(self.chip),
+            cycles.deliver_constant(self.chip, int(self.survey.axons[core])),
+            cycles.update_constant(self.chip, self._populations_on(core)),
             cycles.emit_constant(),
         )
+
+    @cached_property
+    def emit_clocks(self) -> NDArray[np.int32]:
+        """Clocks that a spike of each neuron takes in Emit."""
+        return cycles.emit_clocks(self.survey.routes[self.input_lines :])
+
+    def _populations_on(self, core: int) -> int:
+        a, b = int(self.core_first[core]), int(self.core_first[core + 1])
+        return sum(p.first < b and a < p.first + p.size for p in self.populations)
 
     def worst_cycles(self, core: int) -> int:
         """Clocks of a tick in which every source of a core has an event and every neuron fires."""
         a, b = int(self.core_first[core]), int(self.core_first[core + 1])
-        routes = self.survey.routes[self.input_lines + a : self.input_lines + b]
         total = sum(self.constant_cycles(core)) + int(self.survey.row_total[core])
-        return total + b - a + int(routes.sum())
+        for p in self.populations:
+            lo, hi = max(a, p.first), min(b, p.first + p.size)
+            if lo < hi and self.models[p.model].spikes:
+                total += int(self.emit_clocks[lo:hi].sum())
+            elif lo < hi and p.output:
+                total += hi - lo
+        return total + b - a
 
 
 def _names(parts: tuple[Any, ...]) -> str:

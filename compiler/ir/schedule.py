@@ -1,8 +1,8 @@
 """Pipeline schedule of an expression graph: which clock of the pipeline computes which value.
 
 One neuron (or synapse word) enters per clock. Operators are chained within a clock as long as their
-delays add up to at most the budget; a multiplication takes clocks of its own, as the registered
-multipliers of FPGAs do.
+delays add up to at most the budget. A multiplication takes clocks of its own, as the registered
+multipliers of FPGAs do; so does a random number, whose hash has an addition per clock.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from .language import Value, topological
 # its routing passes at about 87 MHz on an iCE40 UP5K; a budget of 48 is some 20 ns there.
 CLOCK_BUDGET = 48
 MULTIPLIER_CLOCKS = 2
-_FREE = ("const", "input", "not", "wrap")
+RANDOM_CLOCKS = 3
+_OWN_CLOCKS = {"mul": MULTIPLIER_CLOCKS, "random": RANDOM_CLOCKS}
+_FREE = ("const", "input", "not", "wrap", "mul")
 _LOGIC_DELAY = 6
 
 
@@ -32,7 +34,7 @@ class Schedule:
 
 
 def delay(value: Value) -> int:
-    """Delay of one operator within a clock, in carry bits."""
+    """Delay of one operator within its clock (its last, if it takes several), in carry bits."""
     if value.op in _FREE:
         return 0
     width = max([value.bits] + [a.bits for a in value.args])
@@ -44,8 +46,8 @@ def delay(value: Value) -> int:
         stages = value.args[1].hi.bit_length() if value.args[1].op != "const" else 0
         rounds = value.op == "shr" and value.attribute[0] != "floor"
         return _LOGIC_DELAY * stages + (_LOGIC_DELAY + width if rounds else 0)
-    if value.op == "random":
-        return CLOCK_BUDGET
+    if value.op == "table":
+        return _LOGIC_DELAY * max(1, value.args[0].hi.bit_length() // 2)
     return _LOGIC_DELAY + (width // 4 if value.op == "eq" else 0)
 
 
@@ -56,10 +58,10 @@ def schedule(outputs: Mapping[str, Value], budget: int = CLOCK_BUDGET) -> Schedu
     for value in topological(outputs.values()):
         start = max((clock[a] for a in value.args), default=0)
         before = max((used[a] for a in value.args if clock[a] == start), default=0)
-        if value.op == "mul":
-            clock[value], used[value] = start + MULTIPLIER_CLOCKS, 0
-            continue
         cost = delay(value)
+        if value.op in _OWN_CLOCKS:
+            clock[value], used[value] = start + _OWN_CLOCKS[value.op], cost
+            continue
         if before and before + cost > budget:
             start, before = start + 1, 0
         clock[value], used[value] = start, before + cost

@@ -140,7 +140,7 @@ def test_neurons_hold_before_their_start_and_between_their_periods():
     assert got.ticks == program.ticks(3) == 11
     assert got.values["o"][0, :, 0].tolist() == [32, 116, 58]
     np.testing.assert_array_equal(got.state["o.v"], got.values["o"])
-    updates = got.cycles[0, :, 0, 1] - cycles.update_constant(program.chip)
+    updates = got.cycles[0, :, 0, 1] - cycles.update_constant(program.chip, 1)
     assert updates.tolist() == [0, 0, 0, 0, 1, 0, 0, 1, 0, 0, 1]
     # Step 0 of the next run is tick 12, after one idle tick; 10 is the last update before it.
     got = machine.run(train((0, 0, 1)), 1)
@@ -167,15 +167,16 @@ def test_clocks_of_every_phase():
         + [(2, 0, 5, 0), (2, 1, 5, 0)], lines=2)  # fmt: skip
     gap = cycles.row_gap(program.chip)
     assert gap == 3
-    deliver = cycles.deliver_constant(3)
-    update = cycles.update_constant(program.chip) + 6
+    deliver = cycles.deliver_constant(program.chip, 3)
+    update = cycles.update_constant(program.chip, 1) + 6
+    idle = cycles.emit_constant()
     got = Machine(program).run(train((0, 0, 1), (2, 0, 2), (2, 1, 1)), 5)
     assert got.cycles[0, :, 0].tolist() == [
-        [deliver + 2 + gap, update, 2 + 1],  # neuron 0 has one routing entry
-        [deliver + 2 + gap, update, 2],
-        [deliver + 2 * (2 + gap) + 2 + gap, update, 2 + 1],
-        [deliver + 2 + gap, update, 2],
-        [deliver, update, 2],
+        [deliver + 2 + gap, update, idle + 4],  # neuron 0 has one routing entry, three have none
+        [deliver + 2 + gap, update, idle],
+        [deliver + 2 * (2 + gap) + 2 + gap, update, idle + 6],
+        [deliver + 2 + gap, update, idle],
+        [deliver, update, idle],
     ]
 
 
@@ -185,7 +186,7 @@ def test_dense_rows_that_cannot_meet_follow_at_once():
     both = [(line, 0, t, 1) for line in (0, 1) for t in range(16)]
     program = program_of(parts, both, lines=2)
     got = Machine(program).run(train((0, 0, 3), (0, 1, 1)), 1)
-    assert got.cycles[0, 0, 0, 0] == cycles.deliver_constant(2) + 4 * 8
+    assert got.cycles[0, 0, 0, 0] == cycles.deliver_constant(program.chip, 2) + 4 * 8
     assert (got.values["a"] == 4).all()
 
 
@@ -196,9 +197,12 @@ def test_events_walk_rows_on_several_cores():
     got = Machine(program).run(train((0, 0, 1)), 1)
     assert got.values["o"].tolist() == [[[2, 3, 4, 5]]]
     assert got.cycles.shape == (1, 2, 3, 3)
-    assert got.cycles[0, 0, :, 2].tolist() == [2 + 2, 2, 2]
+    idle = cycles.emit_constant()
+    assert got.cycles[0, 0, :, 2].tolist() == [idle + 2, idle, idle]
+    assert got.cycles[0, 1, :, 2].tolist() == [idle, idle + 2, idle + 2]  # their values
     assert got.counters == {"events": 2, "synaptic_events": 5, "spikes": 1}
-    assert got.cycles[0, 1, 1:, 0].tolist() == [cycles.deliver_constant(1) + 1 + 3] * 2
+    deliver = cycles.deliver_constant(program.chip, 1)
+    assert got.cycles[0, 1, 1:, 0].tolist() == [deliver + 1 + 3] * 2
 
 
 def test_state_and_weights_are_read_and_written_between_ticks():

@@ -52,7 +52,8 @@ def flat_run(program, trains, steps):
             if after.get("spike"):
                 source = program.input_lines + k
                 events[source] = after["spike"]
-                spent[core, 2] += rows.first[source + 1] - rows.first[source]
+                spent[core, 2] += max(1, rows.first[source + 1] - rows.first[source])
+            spent[core, 2] += p.output and not model.spikes
             if after.get("spike", 1):
                 shown[tick, k] = after.get("spike", after.get("value"))
         word = next_word(word)

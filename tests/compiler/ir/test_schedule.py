@@ -8,12 +8,19 @@ from spikefab.compiler.ir.language import (
     saturate,
     select,
     shift,
+    table,
     topological,
     variable,
     wrap,
 )
 from spikefab.compiler.ir.models import LIBRARY
-from spikefab.compiler.ir.schedule import CLOCK_BUDGET, MULTIPLIER_CLOCKS, delay, schedule
+from spikefab.compiler.ir.schedule import (
+    CLOCK_BUDGET,
+    MULTIPLIER_CLOCKS,
+    RANDOM_CLOCKS,
+    delay,
+    schedule,
+)
 from strategies import random_graph, seeds, variants
 
 A, B = variable("a", -(1 << 19), (1 << 19) - 1), variable("b", -(1 << 19), (1 << 19) - 1)
@@ -34,7 +41,8 @@ def test_inputs_need_only_their_register():
     (A, 0), (wrap(A, 8), 0), (~(A < B), 0), (A << 3, 0), (A >> 3, 0),
     (A + B, 27), (A - B, 27), (A < B, 26), (saturate(A, 8), 32), (absolute(A), 33),
     (A == B, 11), (select(A < B, A, B), 6), (A >> K, 18), (shift(A, 3, "toward_zero"), 26),
-    (shift(A, K, "nearest_even"), 44), (random(8, 0), CLOCK_BUDGET),
+    (shift(A, K, "nearest_even"), 44), (random(8, 0), 6), (A * B, 0),
+    (table(range(8), K), 6), (table(range(256), saturate(B, 8, signed=False)), 24),
 ])  # fmt: skip
 def test_delays_follow_from_widths(value, expected):
     assert delay(value) == expected
@@ -61,6 +69,12 @@ def test_multiplications_take_clocks_of_their_own():
     assert clock_of(A * 3 * 5) == 2 * MULTIPLIER_CLOCKS
 
 
+def test_random_numbers_take_clocks_of_their_own():
+    assert clock_of(random(8, 0)) == RANDOM_CLOCKS
+    assert clock_of(random(8, 0) + A) == RANDOM_CLOCKS
+    assert schedule({"z": random(8, 0)}).latency == RANDOM_CLOCKS + 1
+
+
 @settings(max_examples=200, deadline=None)
 @given(seeds)
 def test_arguments_come_first_and_chains_fit_the_budget(seed):
@@ -73,10 +87,11 @@ def test_arguments_come_first_and_chains_fit_the_budget(seed):
             assert plan.clock[a] <= plan.clock[v]
             if plan.clock[a] == plan.clock[v]:
                 before = max(before, used[a])
-        used[v] = 0 if v.op == "mul" else before + delay(v)
+        own = {"mul": MULTIPLIER_CLOCKS, "random": RANDOM_CLOCKS}.get(v.op, 0)
+        used[v] = delay(v) if own else before + delay(v)
         assert used[v] <= CLOCK_BUDGET or not before
-        if v.op == "mul":
-            assert plan.clock[v] == max(plan.clock[a] for a in v.args) + MULTIPLIER_CLOCKS
+        if own:
+            assert plan.clock[v] == max((plan.clock[a] for a in v.args), default=0) + own
     assert plan.latency == 1 + max(plan.clock[v] for v in graph.values())
 
 

@@ -1,0 +1,323 @@
+"""The memories of a core as the host sees them: regions, fields of their entries, contents.
+
+The one place where they are written. Gateware builds its memories from it, hosts write what
+`contents` returns. Every region is read and written in units of 16 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from .chip import ChipSpec
+from .cores import CoreImage, CorePopulation, sparse_fields, word_bits
+from .cycles import PENDING_WORD
+from .errors import SpikefabError
+from .interpret import first_word
+from .language import signed_bits
+from .neuron import Datapath
+from .program import Program
+from .rows import SPARSE
+
+UNIT = 16  # bits of a host access
+PHASE_BITS = 8  # of a population's start and period
+REGISTERS = ("slot", "populations", "pending_words", "word_low", "word_high", "stalls")
+Fields = tuple[tuple[str, int], ...]  # name and bits, from the least significant
+
+
+@dataclass(frozen=True)
+class Region:
+    """`entries` of `bits` each; `fields` names their bits where they have parts."""
+
+    name: str
+    entries: int
+    bits: int
+    fields: Fields = ()
+
+    @property
+    def units(self) -> int:
+        """Accesses of 16 bits per entry."""
+        return -(-self.bits // UNIT)
+
+    @property
+    def unit_bits(self) -> int:
+        """Low address bits that choose the unit of an entry."""
+        return (self.units - 1).bit_length()
+
+    def pack(self, **values: int) -> int:
+        """An entry from its fields; those left out are 0."""
+        entry, at = 0, 0
+        left = dict(values)
+        for name, bits in self.fields:
+            value = left.pop(name, 0)
+            if not -(1 << bits) < value < 1 << bits:
+                raise SpikefabError(
+                    f"{name} = {value}", f"memory '{self.name}'", f"it has {bits} bits"
+                )
+            entry |= (value & ((1 << bits) - 1)) << at
+            at += bits
+        assert not left, f"no fields {sorted(left)} in '{self.name}'"
+        return entry
+
+    def unpack(self, entry: int) -> dict[str, int]:
+        """The fields of an entry, each as an unsigned number."""
+        values = {}
+        for name, bits in self.fields:
+            values[name] = entry & ((1 << bits) - 1)
+            entry >>= bits
+        return values
+
+
+def field_bits(lo: int, hi: int) -> int:
+    """Bits that hold [lo, hi]: two's complement where lo is negative, else unsigned."""
+    return signed_bits(lo, hi) if lo < 0 else max(1, hi.bit_length())
+
+
+def _slots_of(formats: Iterable[Mapping[str, tuple[int, int]]], prefix: str) -> Fields:
+    """One field per position, as wide as the widest of any model."""
+    widths: list[int] = []
+    for intervals in formats:
+        for n, (_, interval) in enumerate(sorted(intervals.items())):
+            widths += [0] * (n + 1 - len(widths))
+            widths[n] = max(widths[n], field_bits(*interval))
+    return tuple((f"{prefix}{n}", width) for n, width in enumerate(widths))
+
+
+@dataclass(frozen=True)
+class MemoryMap:
+    """The regions of a core of `chip` that carries `models`, the union pipeline's in order.
+
+    A model's state variables and parameters, by name, take the fields `s0, s1, ...` and
+    `p0, p1, ...`. An address is region number, entry, unit, from the most significant.
+    """
+
+    chip: ChipSpec
+    models: tuple[Datapath, ...]
+
+    @property
+    def neuron_bits(self) -> int:
+        """Bits of a neuron's address."""
+        return max(1, (self.chip.neurons - 1).bit_length())
+
+    @property
+    def axon_bits(self) -> int:
+        """Bits of an axon's number."""
+        return max(1, (self.chip.axons - 1).bit_length())
+
+    @property
+    def lane_bits(self) -> int:
+        """Bits of a lane's number."""
+        return (self.chip.lanes - 1).bit_length()
+
+    @property
+    def word_bits(self) -> int:
+        """Bits of the number of an accumulator word: neuron div lanes."""
+        return max(1, self.neuron_bits - self.lane_bits)
+
+    @property
+    def slot_bits(self) -> int:
+        """Bits of a delay slot's number."""
+        return (self.chip.delay_slots - 1).bit_length()
+
+    @property
+    def model_bits(self) -> int:
+        """Bits of the number of a model."""
+        return (len(self.models) - 1).bit_length()
+
+    @property
+    def row_extent(self) -> Fields:
+        """The fields of a dense row that a sparse row has not: it keeps more `words` there."""
+        words = -(-self.chip.neurons // self.chip.lanes)
+        return (
+            ("words", words.bit_length()),
+            ("begin", self.word_bits),
+            ("delay", self.slot_bits),
+        )
+
+    @property
+    def value_bits(self) -> int:
+        """Bits of what a neuron gives in an update: the count of a spike, or a value."""
+        widths = [self.chip.payload_bits]
+        for model in self.models:
+            if not model.spikes:
+                value = model.outputs["value"]
+                widths.append(signed_bits(value.lo, value.hi))
+        return max(widths)
+
+    @cached_property
+    def regions(self) -> dict[str, Region]:
+        """All regions by name, in the order of their numbers."""
+        chip = self.chip
+        address = max(1, (chip.synapse_words - 1).bit_length())
+        sparse_words = (-(-chip.neurons // chip.sparse_lanes) * chip.delay_slots).bit_length()
+        extent = max(sum(bits for _, bits in self.row_extent), sparse_words)
+        found = [
+            Region("registers", len(REGISTERS), UNIT),
+            Region("synapses", chip.synapse_words, word_bits(chip)),
+            _region(
+                "rows", chip.axons,
+                (("address", address), ("sparse", 1), ("follows", 1), ("extent", extent)),
+            ),
+            Region("pending", -(-chip.axons // PENDING_WORD), PENDING_WORD),
+            Region(
+                "accumulators", chip.delay_slots << (self.word_bits + self.lane_bits),
+                chip.accumulator_bits,
+            ),
+            _region("state", chip.neurons, _slots_of((m.state for m in self.models), "s")),
+            Region(
+                "parameter_index", chip.neurons, max(1, (chip.parameter_sets - 1).bit_length())
+            ),
+            _region(
+                "parameters", chip.parameter_sets,
+                _slots_of((m.parameters for m in self.models), "p"),
+            ),
+            _region(
+                "populations", chip.populations,
+                (("last", self.neuron_bits), ("output", 1), ("model", self.model_bits)),
+            ),
+            _region(
+                "phases", chip.populations, (("countdown", PHASE_BITS), ("period", PHASE_BITS))
+            ),
+            _region(
+                "routes", chip.neurons,
+                (("axon", self.axon_bits), ("valid", 1), ("output", 1)),
+            ),
+        ]  # fmt: skip
+        if chip.payload_bits > 1:
+            found.append(Region("payloads", chip.axons, chip.payload_bits))
+        return {region.name: region for region in found}
+
+    @property
+    def offset_bits(self) -> int:
+        """Address bits below the region number."""
+        return max((r.entries - 1).bit_length() + r.unit_bits for r in self.regions.values())
+
+    @property
+    def address_bits(self) -> int:
+        """Bits of an address of the memory port."""
+        return self.offset_bits + (len(self.regions) - 1).bit_length()
+
+    def address(self, region: str, entry: int, unit: int = 0) -> int:
+        """Address of a unit of an entry."""
+        number = list(self.regions).index(region)
+        return number << self.offset_bits | entry << self.regions[region].unit_bits | unit
+
+    def contents(self, image: CoreImage, seed: int) -> dict[str, list[int]]:
+        """What each region of a core holds after a restart, from entry 0 on; the rest is 0.
+
+        Raises SpikefabError for what has no room: a start or period beyond 8 bits, routing
+        entries to other cores.
+        """
+        regions, chip = self.regions, self.chip
+        word = first_word(seed)
+        kept: dict[str, list[int]] = {name: [] for name in regions}
+        kept["registers"] = [
+            0, len(image.populations), -(-len(image.rows) // PENDING_WORD),
+            word & 0xFFFF, word >> 16, 0,
+        ]  # fmt: skip
+        kept["synapses"] = image.memory.pack(chip)
+        extent = Region("rows", 0, 0, self.row_extent)
+        kept["rows"] = [
+            regions["rows"].pack(
+                address=row.address,
+                sparse=row.kind == SPARSE,
+                follows=row.follows,
+                extent=row.words
+                if row.kind == SPARSE
+                else extent.pack(words=row.words, begin=row.begin, delay=row.delay),
+            )
+            for row in image.rows
+        ]
+        kept["state"] = [
+            self._entry("state", "s", self.models[p.model].state, self._initial(p, n))
+            for p in image.populations
+            for n in range(p.size)
+        ]
+        kept["parameter_index"] = image.parameter_set.tolist()
+        kept["parameters"] = [
+            self._entry("parameters", "p", self.models[line.model].parameters, line.values)
+            for line in image.parameter_sets
+        ]
+        for p in image.populations:
+            if p.start >= 1 << PHASE_BITS or p.period > 1 << PHASE_BITS:
+                raise SpikefabError(
+                    f"a population that starts in tick {p.start} with period {p.period}",
+                    f"core {image.core}",
+                    f"a core counts up to {1 << PHASE_BITS}",
+                )
+            kept["populations"].append(
+                regions["populations"].pack(
+                    last=p.first + p.size - 1, output=p.output >= 0, model=p.model
+                )
+            )
+            kept["phases"].append(
+                regions["phases"].pack(countdown=p.start, period=p.period - 1)
+            )
+        output, spiking = set[int](), set[int]()
+        for p in image.populations:
+            here = range(p.first, p.first + p.size)
+            if p.output >= 0:
+                output |= set(here)
+            if self.models[p.model].spikes:
+                spiking |= set(here)
+        for n, entries in enumerate(image.routes):
+            if any(core != image.core for core, _ in entries):
+                raise SpikefabError(
+                    "routing entries to other cores", f"core {image.core}",
+                    "gateware has one core as yet", "compile for one core",
+                )  # fmt: skip
+            axon = entries[0][1] if entries else 0
+            kept["routes"].append(
+                regions["routes"].pack(
+                    axon=axon, valid=bool(entries) and n in spiking, output=n in output
+                )
+            )
+        return kept
+
+    def _initial(self, p: CorePopulation, n: int) -> dict[str, int]:
+        return {name: int(values[n]) for name, values in p.initial.items()}
+
+    def _entry(
+        self, region: str, prefix: str, formats: Mapping[str, tuple[int, int]],
+        values: Mapping[str, int],
+    ) -> int:  # fmt: skip
+        packed = {
+            f"{prefix}{k}": values[name] & ((1 << field_bits(*formats[name])) - 1)
+            for k, name in enumerate(sorted(formats))
+        }
+        return self.regions[region].pack(**packed)
+
+    def state(self, model: int, entry: int) -> dict[str, int]:
+        """State variables of a neuron of `model` from its entry."""
+        raw = self.regions["state"].unpack(entry)
+        values = {}
+        for k, (name, (lo, hi)) in enumerate(sorted(self.models[model].state.items())):
+            bits = field_bits(lo, hi)
+            x = raw[f"s{k}"] & ((1 << bits) - 1)
+            values[name] = x - (1 << bits) if lo < 0 and x >> (bits - 1) else x
+        return values
+
+
+def _region(name: str, entries: int, fields: Fields) -> Region:
+    return Region(name, entries, max(1, sum(bits for _, bits in fields)), fields)
+
+
+def sparse_entry(chip: ChipSpec) -> Fields:
+    """The fields of an entry of a sparse row (see `cores`)."""
+    target, delay = sparse_fields(chip)
+    return (("weight", chip.weight_bits), ("target", target), ("delay", delay))
+
+
+def memory_map(program: Program) -> MemoryMap:
+    """The map of the chip of a program."""
+    return MemoryMap(program.chip, tuple(program.models))
+
+
+def units(region: Region, entries: Sequence[int]) -> list[int]:
+    """The 16-bit accesses that write these entries, each padded to a power of two of units."""
+    flat = []
+    for entry in entries:
+        for unit in range(1 << region.unit_bits):
+            flat.append(entry >> (unit * UNIT) & 0xFFFF)
+    return flat

@@ -1,0 +1,153 @@
+"""A testbench in plain Verilog that plays a script to the core and logs what the core reports.
+
+A script is text, one 64-bit word in hex per line: operation in the upper four bits, then 44 bits of
+address, then 16 of data. `script_*` write its lines. The log has a line per fact:
+
+- `R clock lane place sum`: Deliver wrote an accumulator; place is delay slot, then word.
+- `N clock neuron state value`: Update stored a neuron; value is its spike count or value.
+- `O kind neuron value`: the host got an output (see `emit.output_layout`).
+- `M data`: the host read a memory.
+
+Clocks are numbered from 0 in each phase, without stalls. Lanes are decimal as clocks are, the rest
+is in hex.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from ..compiler.ir.memory_map import MemoryMap, units
+from .emit import event_layout, output_layout
+
+END, WRITE, EVENT, TICK, READ = range(5)
+
+
+def script_write(
+    map: MemoryMap, region: str, entries: Iterable[int], first: int = 0
+) -> Iterator[str]:
+    """Write entries of a region from entry `first` on."""
+    base = map.address(region, first)
+    for n, word in enumerate(units(map.regions[region], list(entries))):
+        yield _line(WRITE, base + n, word)
+
+
+def script_event(axon: int, payload: int = 1) -> str:
+    """Give an event for the next tick."""
+    return _line(EVENT, axon, payload)
+
+
+def script_tick() -> str:
+    """Run a tick."""
+    return _line(TICK)
+
+
+def script_read(map: MemoryMap, region: str, first: int, count: int) -> Iterator[str]:
+    """Read entries of a region."""
+    base = map.address(region, first)
+    for n in range(count << map.regions[region].unit_bits):
+        yield _line(READ, base + n)
+
+
+def _line(operation: int, address: int = 0, word: int = 0) -> str:
+    return f"{operation << 60 | address << 16 | word:016x}"
+
+
+def testbench_verilog(map: MemoryMap) -> str:
+    """The testbench of a core; its module is `testbench`, the core's `core`.
+
+    With `go` it plays `script.hex` into `log.txt`, both in the working directory, and raises
+    `done`. Where `pressure` is not 0 the host takes an output in that many of 16 clocks only.
+    """
+    chip = map.chip
+    place = map.slot_bits + map.word_bits
+    event, output = event_layout(map), output_layout(map)
+    neuron, value = map.neuron_bits, map.value_bits
+    state = map.regions["state"].bits
+    kind = output["kind"].width
+    return f"""`timescale 1ns/1ns
+module testbench(input clk, input go, input [4:0] pressure, output reg done);
+  integer script, log, found, lane;
+  reg [63:0] op;
+  initial done = 0;
+  reg playing = 0, started = 0, waiting = 0, rst = 0;
+  reg [31:0] noise = 1;
+  wire idle, memory_ready, memory_read_valid, event_ready, output_valid;
+  wire [15:0] memory_read_data;
+  wire [{output.size - 1}:0] out;
+  wire [1:0] phase;
+  wire counting, stored;
+  wire [{chip.lanes - 1}:0] write;
+  wire [{chip.lanes * place - 1}:0] place;
+  wire [{chip.lanes * chip.accumulator_bits - 1}:0] sum;
+  wire [{neuron - 1}:0] neuron;
+  wire [{state - 1}:0] state;
+  wire [{value - 1}:0] value;
+
+  wire [3:0] code = op[63:60];
+  wire ticking = playing && code == {TICK};
+  wire taken = pressure == 0 || noise[3:0] < pressure;
+  wire [{event.size - 1}:0] event_word =
+    {{op[{map.chip.payload_bits - 1}:0], op[{16 + map.axon_bits - 1}:16]}};
+
+  core dut (
+    .clk(clk), .rst(rst), .idle(idle), .start(ticking && !started && idle),
+    .memory__address(op[{16 + map.address_bits - 1}:16]), .memory__write_data(op[15:0]),
+    .memory__write(playing && code == {WRITE}),
+    .memory__read(playing && code == {READ} && !waiting),
+    .memory__ready(memory_ready), .memory__read_data(memory_read_data),
+    .memory__read_valid(memory_read_valid),
+    .events__payload(event_word), .events__valid(playing && code == {EVENT}),
+    .events__ready(event_ready),
+    .output__payload(out), .output__valid(output_valid), .output__ready(taken),
+    .phase(phase), .counting(counting),
+    .retired__write(write), .retired__place(place), .retired__sum(sum),
+    .stored(stored), .stored_neuron(neuron), .stored_state(state), .stored_value(value)
+  );
+
+  wire advance = playing && (
+    (code == {WRITE} && memory_ready) || (code == {EVENT} && event_ready) ||
+    (ticking && started && idle) || (code == {READ} && memory_read_valid));
+
+  reg [1:0] last_phase = 0;
+  reg [31:0] count = 0;
+  wire [31:0] clock = phase != last_phase ? 0 : count;
+
+  always @(posedge clk) begin
+    noise <= {{noise[30:0], noise[31] ^ noise[21] ^ noise[1] ^ noise[0]}};
+    last_phase <= phase;
+    count <= clock + counting;
+    rst <= 0;
+    if (go && !playing && !done) begin
+      script = $fopen("script.hex", "r");
+      log = $fopen("log.txt", "w");
+      found = $fscanf(script, "%h", op);
+      playing <= 1;
+    end
+    if (!go) done <= 0;
+    if (ticking && !started && idle) started <= 1;
+    if (playing && code == {READ} && memory_ready) waiting <= 1;
+    if (playing && code == {END}) begin
+      playing <= 0; done <= 1; rst <= 1;
+      $fclose(script);
+      $fclose(log);
+    end
+    if (advance) begin
+      started <= 0; waiting <= 0;
+      found = $fscanf(script, "%h", op);
+      if (found != 1) op = 0;
+    end
+    if (playing) begin
+      for (lane = 0; lane < {chip.lanes}; lane = lane + 1)
+        if (write[lane])
+          $fwrite(log, "R %0d %0d %h %h\\n", clock, lane, place[lane*{place} +: {place}],
+                  sum[lane*{chip.accumulator_bits} +: {chip.accumulator_bits}]);
+      if (stored) $fwrite(log, "N %0d %h %h %h\\n", clock, neuron, state, value);
+      if (output_valid && taken)
+        $fwrite(log, "O %0d %h %h\\n", out[{kind - 1}:0],
+                out[{kind - 1}:0] == 0 ? out[{kind + neuron - 1}:{kind}] : {neuron}'d0,
+                out[{output.size - 1}:{kind + neuron}]);
+      if (memory_read_valid) $fwrite(log, "M %h\\n", memory_read_data);
+    end
+  end
+endmodule
+"""

