@@ -55,7 +55,7 @@ def program(chip: int, seed: int) -> Program:
 
 
 def events(chip: int, seed: int, program: Program, ticks: int) -> list[dict[int, int]]:
-    """Payloads by source for each tick: silent, sparse or crowded."""
+    """Payloads by source for each tick: silent, sparse or crowded; input comes with the period."""
     rng = np.random.default_rng([3, chip, seed])
     most = program.chip.largest_payload if rng.random() < 0.5 else 1
     rates = rng.choice([0.0, 0.1, 0.4, 1.0], ticks)
@@ -63,9 +63,9 @@ def events(chip: int, seed: int, program: Program, ticks: int) -> list[dict[int,
         {
             source: int(rng.integers(1, most + 1))
             for source in range(program.input_lines)
-            if rng.random() < rate
+            if tick % program.period == 0 and rng.random() < rate
         }
-        for rate in rates
+        for tick, rate in enumerate(rates)
     ]
 
 
