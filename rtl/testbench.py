@@ -43,9 +43,9 @@ def script_tick() -> str:
 
 def script_read(map: MemoryMap, region: str, first: int, count: int) -> Iterator[str]:
     """Read entries of a region."""
-    base = map.address(region, first)
-    for n in range(count << map.regions[region].unit_bits):
-        yield _line(READ, base + n)
+    for entry in range(first, first + count):
+        for unit in range(map.regions[region].units):
+            yield _line(READ, map.address(region, entry, unit))
 
 
 def _line(operation: int, address: int = 0, word: int = 0) -> str:

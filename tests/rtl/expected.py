@@ -8,11 +8,11 @@ import numpy as np
 from spikefab.compiler.ir import cycles
 from spikefab.compiler.ir.cores import Row
 from spikefab.compiler.ir.machine import Machine
-from spikefab.compiler.ir.memory_map import MemoryMap
+from spikefab.compiler.ir.memory_map import MemoryMap, units
 from spikefab.compiler.ir.program import Program
 from spikefab.compiler.ir.rows import DENSE
 from spikefab.rtl.emit import output_layout
-from spikefab.rtl.testbench import script_event, script_tick, script_write
+from spikefab.rtl.testbench import script_event, script_read, script_tick, script_write
 
 FIRST_SUM = 5  # clock of Deliver in which the first sum can be written, accumulate_latency apart
 FIRST_STORE = 3  # the same of Update and a stored neuron, the pipeline's latency apart
@@ -44,6 +44,7 @@ class Expectation:
                 for _, axon in self.machine._routes[source]:
                     yield script_event(axon, payload)
             yield script_tick()
+        yield from script_read(self.map, "state", 0, image.neurons)
         yield "0" * 16
 
     def log(self, events: list[dict[int, int]]) -> Iterator[str]:
@@ -58,6 +59,16 @@ class Expectation:
             yield self._report(2, clocks[1])
             yield from self._emit(spikes, values)
             yield self._report(3, clocks[2])
+        for entry in self._states():  # as the host reads them back
+            real = units(self.map.regions["state"], [entry])[: self.map.regions["state"].units]
+            yield from (f"M {unit:04x}" for unit in real)
+
+    def _states(self) -> Iterator[int]:
+        """The entry of each neuron in the memory of states."""
+        for p in self.core.image.populations:
+            model = self.map.models[p.model]
+            for address in range(p.first, p.first + p.size):
+                yield self.map._entry("state", "s", model.state, self.core.state[address])
 
     def _report(self, phase: int, clocks: int) -> str:
         return f"O {phase} {self._hex(0, self.map.neuron_bits)} {self._hex(clocks, self.width)}"
