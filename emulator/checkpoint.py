@@ -41,6 +41,9 @@ def load(path: str | Path, program: Program) -> dict[str, NDArray[Any]]:
     """The arrays of a checkpoint; raises SpikefabError for another program's or a damaged file."""
     where = str(path)
     try:
+        with open(where, "rb") as stream:
+            if stream.read(2) != b"PK":  # as every .npz begins
+                raise ValueError("no .npz file")
         with np.load(where, allow_pickle=False) as stored:
             kept = {name: stored[name] for name in stored.files}
         if str(kept["program"]) != program.hash:
