@@ -22,7 +22,7 @@ from threading import Timer
 from types import TracebackType
 
 from .protocol import Repetition
-from .workloads import WORKLOADS, Build, FeedForward, Workload
+from .workloads import WORKLOADS, Build, FeedForward, RandomNet, Workload
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that holds `bench/`: what a process needs on its path to import it as `bench`."""
@@ -34,6 +34,10 @@ RUN_LIMIT = 600.0
 
 LOADED = "W1-loaded"
 LOADED_REPEAT = 9
+
+SHORT, SHORT_TIMES = 10_000, 3
+"""Up to so many neurons a repetition of W1 takes less than a second: so much that it falls wholly
+into one of the speeds that a shared processor changes between. It is repeated more often."""
 
 
 class BenchError(Exception):
@@ -319,6 +323,8 @@ def summarise(
 def _repetitions(name: str, workload: Workload, repeat: int) -> int:
     if isinstance(workload, Build):
         return 1
+    if isinstance(workload, RandomNet) and workload.neurons <= SHORT:
+        return SHORT_TIMES * repeat
     return max(repeat, LOADED_REPEAT) if name == LOADED else repeat
 
 

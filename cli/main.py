@@ -15,6 +15,7 @@ from .bench import bench
 from .compile import compile_command
 from .demo import demo
 from .inspect import inspect
+from .rtl import rtl
 from .run import run
 
 
@@ -39,7 +40,7 @@ def spikefab() -> None:
     """From a trained spiking network to a bit-exact fixed-point core."""
 
 
-for command in (demo, inspect, compile_command, run, bench):
+for command in (demo, inspect, compile_command, run, rtl, bench):
     spikefab.add_command(command)
 
 

@@ -243,6 +243,8 @@ def first_from(source, count, least):
 def fan_sums(fan_out, payload, source, count):
     synapses, clocks = i64(0), i64(0)
     for e in range(count):
+        # Besides what it asks for, this keeps LLVM from gathering, which is slower by far.
+        prefetch(fan_out, 2 * source[min(e + 4 * AHEAD, count - 1)])
         synapses += fan_out[source[e], 0]{each}
         clocks += fan_out[source[e], 1]{each}
     return synapses, clocks

@@ -68,7 +68,7 @@ class Layout:
     delay_mask: int
     word_shift: int
     lookup: NDArray[Any]
-    fan_out: NDArray[np.int64]
+    fan_out: NDArray[np.int32]
     fan_ranges: NDArray[np.int64]
     costs: NDArray[Any]
     constants: NDArray[np.int32]
@@ -150,21 +150,21 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
     )
 
 
-def _per_source(program: Program, costs: NDArray[Any]) -> NDArray[np.int64]:
+def _per_source(program: Program, costs: NDArray[Any]) -> NDArray[np.int32]:
     """[sources, 2]: synapses of each source, and clocks of its row if there is only one core."""
-    result = np.zeros((program.synapses.sources, 2), np.int64)
+    result = np.zeros((program.synapses.sources, 2), np.int32)
     result[:, 0] = np.diff(program.synapses.first[:: len(program.synapses.delays)])
     if program.cores == 1 and len(costs):
         result[:, 1] = costs[:, 0]
     return result
 
 
-def _ranges_of_equal(fan_out: NDArray[np.int64]) -> NDArray[np.int64]:
+def _ranges_of_equal(fan_out: NDArray[np.int32]) -> NDArray[np.int64]:
     """(end, synapses, clocks) of runs of equal sources; none where they are too many to pay."""
     ends = np.append(np.flatnonzero(np.diff(fan_out, axis=0).any(axis=1)) + 1, len(fan_out))
     if len(ends) > MOST_RANGES:
         return np.zeros((0, 3), np.int64)
-    return np.column_stack([ends, fan_out[ends - 1]])
+    return np.column_stack([ends.astype(np.int64), fan_out[ends - 1]])
 
 
 def shares(neurons: int, workers: int) -> tuple[tuple[int, int], ...]:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, wiring
+from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..compiler.ir.memory_map import MemoryMap, Region, sparse_entry
+from ..compiler.ir.memory_map import UNIT, MemoryMap, sparse_entry
 from .deliver import struct
-from .memories import HostAccess, RegionMemory
 
-CLOCKS = 3  # from the read of a synapse word to the reading accumulator's data
+CLOCKS = 2  # from the read of a synapse word to the accumulators' data
 
 
 class Retired(wiring.Signature):
@@ -35,13 +35,16 @@ class Accumulators(wiring.Component):
     """Banks of accumulators with an adder each.
 
     add, sparse, word, slot: a synapse word is being read (its data is `synapses`, one clock later).
-    take, neuron, now: take and clear the sum of a neuron for slot `now`; `current` three clocks
-    later. No `take` within `accumulate_latency` + 2 clocks of an `add`, and none of the other kind.
+    take, neuron, now: read the sum of a neuron in slot `now`, `current` two clocks later; with
+    `store` its unit `unit` (all, if `whole`) is written back, as 0 with `clear`, else with the bits
+    of `given` set, which is to be 0 but in the clock after. No `take` within
+    `accumulate_latency` + 2 clocks of an `add`, and none of the other kind.
     """
 
     def __init__(self, map: MemoryMap) -> None:
         self.map = map
         chip = map.chip
+        self.units = map.regions["accumulators"].units
         super().__init__(
             {
                 "add": In(1),
@@ -50,16 +53,14 @@ class Accumulators(wiring.Component):
                 "slot": In(map.slot_bits),
                 "synapses": In(map.regions["synapses"].bits),
                 "take": In(1),
-                "neuron": In(map.neuron_bits),
+                "store": In(1),
+                "clear": In(1),
+                "given": In(UNIT),
+                "whole": In(1),
+                "unit": In(max(1, map.regions["accumulators"].unit_bits)),
+                "neuron": In(map.word_bits + map.lane_bits),
                 "now": In(map.slot_bits),
                 "current": Out(signed(chip.accumulator_bits)),
-                "host": In(
-                    HostAccess(
-                        map.slot_bits + map.word_bits + map.lane_bits,
-                        map.regions["accumulators"].unit_bits,
-                    )
-                ),
-                "host_data": Out(16),
                 "retired": Out(Retired(map)),
             }
         )
@@ -79,14 +80,15 @@ class Accumulators(wiring.Component):
             adding.eq(self.add), sparse.eq(self.sparse), word.eq(self.word), slot.eq(self.slot),
         ]  # fmt: skip
 
-        # Clock 2: per lane its weight and whether it is on, per sparse entry its place.
+        # Still there: per sparse entry its place, which is read; in clock 2 per lane its weight and
+        # whether it is on.
         weight = [Signal(chip.weight_bits, name=f"weight{n}", reset_less=True)
                   for n in range(lanes)]  # fmt: skip
         on = Signal(lanes)
-        place = [Signal(place_bits, name=f"place{j}", reset_less=True) for j in range(groups)]
+        place = [Signal(place_bits, name=f"place{j}") for j in range(groups)]
         clear = Signal(reset_less=True)
         taken = self.neuron[map.lane_bits :]
-        m.d.sync += clear.eq(self.take)
+        m.d.sync += clear.eq(self.clear)
         entry_layout = struct(sparse_entry(chip))
         ratio = (lanes // groups).bit_length() - 1
         for j in range(groups):
@@ -96,7 +98,7 @@ class Accumulators(wiring.Component):
             if map.slot_bits:
                 entry_slot = (slot + entry.delay)[: map.slot_bits]
             sparse_place = _place(map, entry.target[ratio:], entry_slot)
-            m.d.sync += place[j].eq(
+            m.d.comb += place[j].eq(
                 Mux(
                     self.take,
                     _place(map, taken, self.now),
@@ -106,65 +108,54 @@ class Accumulators(wiring.Component):
             for group in range(lanes // groups):
                 lane = group * groups + j
                 here = entry.target[:ratio] == group
+                dense_weight = self.synapses.word_select(lane, chip.weight_bits)
                 m.d.sync += [
-                    weight[lane].eq(
-                        Mux(sparse, entry.weight, self.synapses.word_select(
-                            lane, chip.weight_bits))
-                    ),
+                    weight[lane].eq(Mux(self.take, 0, Mux(sparse, entry.weight, dense_weight))),
                     on[lane].eq(
                         Mux(
                             self.take,
-                            self.neuron[: map.lane_bits] == lane,
+                            self.store & (self.neuron[: map.lane_bits] == lane),
                             adding & (~sparse | (here & (entry.weight != 0))),
                         )
                     ),
                 ]  # fmt: skip
 
-        # Clock 3: the sums are there; write back, `accumulate_latency` - 2 clocks later.
-        place3 = [Signal.like(p, name=f"{p.name}_there") for p in place]
-        on3, clear3 = Signal(lanes), Signal(reset_less=True)
-        m.d.sync += [
-            on3.eq(on), clear3.eq(clear), *(b.eq(a) for a, b in zip(place, place3, strict=True)),
-        ]  # fmt: skip
+        # Clock 2: the sums are there; write back, `accumulate_latency` - 2 clocks later.
         steps = chip.accumulate_latency - 2
-        write = later(m, on3, steps, "write")
-        write_place = [later(m, p, steps, f"write_place{j}") for j, p in enumerate(place3)]
-        read, there = [], []
-        bank_region = Region(
-            "bank", 1 << place_bits, chip.accumulator_bits
-        )
+        write = later(m, on, steps, "write")
+        write_place = [later(m, p, 1 + steps, f"write_place{j}") for j, p in enumerate(place)]
+        chosen = Signal(self.units, reset_less=True)
+        m.d.sync += chosen.eq(Mux(self.whole, -1, 1 << self.unit))
+        chosen = later(m, chosen, steps, "chosen")
+        given = self.given.replicate(self.units)[: chip.accumulator_bits]
+        read = []
         for lane in range(lanes):
-            bank = RegionMemory(bank_region)
-            m.submodules[f"bank{lane}"] = bank
-            weight3 = Signal(chip.weight_bits, name=f"weight{lane}_there", reset_less=True)
-            m.d.sync += weight3.eq(weight[lane])
+            there = Signal(signed(chip.accumulator_bits), name=f"there{lane}")
             total = Signal(chip.accumulator_bits, name=f"sum{lane}")
-            m.d.comb += total.eq(
-                Mux(clear3, 0, bank.data.as_signed() + weight3.as_signed())
-            )
+            added = (there + weight[lane].as_signed())[: len(total)]
+            m.d.comb += total.eq(Mux(clear, 0, added | given))
+            written = later(m, total, steps, f"write_sum{lane}")
+            for n in range(self.units):
+                part = slice(n * UNIT, min((n + 1) * UNIT, chip.accumulator_bits))
+                bank = Memory(shape=part.stop - part.start, depth=1 << place_bits, init=[])
+                m.submodules[f"bank{lane}_unit{n}"] = bank
+                read_port, write_port = bank.read_port(), bank.write_port()
+                m.d.comb += [
+                    read_port.addr.eq(place[lane % groups]),
+                    there[part].eq(read_port.data),
+                    write_port.addr.eq(write_place[lane % groups]),
+                    write_port.data.eq(written[part]),
+                    write_port.en.eq(write[lane] & chosen[n]),
+                ]
             m.d.comb += [
-                bank.address.eq(place[lane % groups]),
-                bank.write.eq(write[lane]),
-                bank.write_address.eq(write_place[lane % groups]),
-                bank.write_data.eq(later(m, total, steps, f"write_sum{lane}")),
-                bank.host.active.eq(self.host.active),
-                bank.host.entry.eq(self.host.entry[map.lane_bits :]),
-                bank.host.unit.eq(self.host.unit),
-                bank.host.data.eq(self.host.data),
-                bank.host.write.eq(
-                    self.host.write & (self.host.entry[: map.lane_bits] == lane)
-                ),
-                self.retired.write[lane].eq(bank.write),
-                self.retired.place.word_select(lane, place_bits).eq(bank.write_address),
-                self.retired.sum.word_select(lane, chip.accumulator_bits).eq(bank.write_data),
+                self.retired.write[lane].eq(write[lane]),
+                self.retired.place.word_select(lane, place_bits).eq(write_place[lane % groups]),
+                self.retired.sum.word_select(lane, chip.accumulator_bits).eq(written),
             ]
-            read.append(bank.data)
-            there.append(bank.host_data)
+            read.append(there)
 
-        lane3 = later(m, self.neuron[: map.lane_bits], 2, "lane")
-        m.d.sync += self.current.eq(Array(read)[lane3] if lanes > 1 else read[0])
-        host_lane = later(m, self.host.entry[: map.lane_bits], 1, "host_lane")
-        m.d.comb += self.host_data.eq(Array(there)[host_lane] if lanes > 1 else there[0])
+        lane = later(m, self.neuron[: map.lane_bits], 1, "lane")
+        m.d.sync += self.current.eq(Array(read)[lane] if lanes > 1 else read[0])
         return m
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..compiler.ir.language import topological
-from ..compiler.ir.memory_map import REGISTERS, UNIT, MemoryMap, Region
+from ..compiler.ir.errors import SpikefabError
+from ..compiler.ir.memory_map import UNIT, MemoryMap, Region
 from .accumulators import CLOCKS as ACCUMULATOR_CLOCKS
 from .accumulators import Accumulators, Retired, later
 from .deliver import Deliver
@@ -18,15 +18,19 @@ from .memories import RegionMemory
 from .neurons import Neurons
 from .primitives import SinglePortMemory, Target
 
-READ_CLOCKS = 3  # from an accepted read to its data
+WRITTEN = ("state", "payloads")  # by the core itself, not only its host
+TABLES = ("pending", "populations", "phases")  # small regions that share a memory
+SPREAD = ("state", "parameters")  # each unit is read when it is wanted
+READ_CLOCKS = 4  # from an accepted read to its data; of an accumulator one more
 IDLE, DELIVER, UPDATE, EMIT = range(4)
 
 
 class MemoryPort(wiring.Signature):
     """The host's port to everything a core holds, 16 bits at a time.
 
-    An access is taken in a clock with `ready`, which is when the core is between ticks; what is
-    read comes with `read_valid` three clocks later. Addresses are `MemoryMap.address`.
+    An access is taken in a clock with `ready`, which is when the core is between ticks and no
+    accumulator is being read or written; what is read comes with `read_valid`, four clocks later
+    (of an accumulator five). Addresses are `MemoryMap.address`.
     """
 
     def __init__(self, address_bits: int) -> None:
@@ -86,16 +90,17 @@ class Core(wiring.Component):
             max(2, regions["synapses"].entries), regions["synapses"].units * UNIT, self.target
         )
         memories = {
-            name: RegionMemory(region)
+            name: RegionMemory(region, written=name in WRITTEN, spread=name in SPREAD)
             for name, region in regions.items()
-            if name not in ("registers", "synapses", "accumulators")
+            if name not in ("registers", "synapses", "accumulators", *TABLES)
         }
         for name, memory in memories.items():
             m.submodules[name] = memory
         m.submodules.list = spikes = RegionMemory(
-            Region("list", map.chip.neurons, list_layout(map).size)
+            Region("list", map.chip.neurons, list_layout(map).size), written=True, shared=False
         )
-        host = _Host(m, self, memories, accumulators, synapses)
+        m.submodules.tables = tables = RegionMemory(_tables(map), written=True)
+        host = _Host(m, self, memories, tables, accumulators, synapses)
         ticked, stalled = Signal(), Signal()
         phase = self._phases(m, deliver, neurons, emit, host, ticked, stalled)
         slot, populations, pending_words, word = self._registers(m, host, ticked, stalled)
@@ -104,7 +109,7 @@ class Core(wiring.Component):
         m.d.comb += [
             deliver.slot.eq(slot),
             deliver.pending_words.eq(pending_words),
-            deliver.pending_data.eq(memories["pending"].data),
+            deliver.pending_data.eq(tables.data),
             deliver.row_data.eq(memories["rows"].data),
             memories["rows"].address.eq(deliver.row_address),
             memories["rows"].enable.eq(deliver.row_enable),
@@ -113,14 +118,6 @@ class Core(wiring.Component):
             accumulators.word.eq(deliver.word),
             accumulators.slot.eq(deliver.to_slot),
             accumulators.synapses.eq(synapses.read_data),
-            memories["pending"].address.eq(
-                Mux(phase == DELIVER, deliver.pending_address, emit.pending_address)
-            ),
-            memories["pending"].write.eq(deliver.pending_clear | emit.pending_write),
-            memories["pending"].write_address.eq(
-                Mux(phase == DELIVER, deliver.pending_clear_address, emit.pending_write_address)
-            ),
-            memories["pending"].write_data.eq(Mux(phase == DELIVER, 0, emit.pending_written)),
         ]
         if "payloads" in memories:
             m.d.comb += [
@@ -132,29 +129,53 @@ class Core(wiring.Component):
                 memories["payloads"].write_data.eq(emit.payload),
             ]
 
-        # Update
+        # The small memories: pending events but in Update, then populations and their phases.
+        delivering, half = phase == DELIVER, len(tables.address) - 1
         m.d.comb += [
-            accumulators.take.eq(neurons.take),
-            accumulators.neuron.eq(neurons.neuron),
-            accumulators.now.eq(slot),
+            tables.enable.eq(~delivering | deliver.pending_enable),
+            tables.address.eq(Mux(delivering, deliver.pending_address, emit.pending_address)),
+            tables.write.eq(deliver.pending_clear | emit.pending_write | neurons.phase_write),
+            tables.write_address.eq(
+                Mux(delivering, deliver.pending_clear_address, emit.pending_write_address)
+            ),
+            tables.write_data.eq(Mux(delivering, 0, emit.pending_written)),
+        ]
+        with m.If(phase == UPDATE):
+            m.d.comb += [
+                tables.address.eq(
+                    Cat(Cat(neurons.population, Const(0, 16))[: half - 1], neurons.asks_phase, 1)
+                ),
+                tables.write_address.eq(
+                    Cat(Cat(neurons.phase_population, Const(0, 16))[: half - 1], 1, 1)
+                ),
+                tables.write_data.eq(neurons.phase_written),
+            ]
+
+        # Update
+        taken = Signal.like(accumulators.neuron)
+        m.d.comb += [
+            taken.eq(neurons.neuron),
+            accumulators.take.eq(neurons.take | host.take),
+            accumulators.store.eq(neurons.take | host.store),
+            accumulators.clear.eq(neurons.take | host.clear),
+            accumulators.given.eq(host.given),
+            accumulators.whole.eq(phase != IDLE),
+            accumulators.unit.eq(host.offset),
+            Cat(accumulators.neuron, accumulators.now).eq(
+                Mux(phase == IDLE, host.place, Cat(taken, slot))
+            ),
             neurons.current.eq(accumulators.current),
             neurons.populations.eq(populations),
             neurons.random_word.eq(word),
-            memories["populations"].address.eq(neurons.population),
-            neurons.population_data.eq(memories["populations"].data),
-            memories["phases"].address.eq(neurons.population),
-            neurons.phase_data.eq(memories["phases"].data),
-            memories["phases"].write.eq(neurons.phase_write),
-            memories["phases"].write_address.eq(neurons.population),
-            memories["phases"].write_data.eq(neurons.phase_written),
-            memories["parameter_index"].address.eq(neurons.neuron),
+            neurons.table_data.eq(tables.data),
+            memories["parameter_index"].address.eq(neurons.index_address),
             neurons.index_data.eq(memories["parameter_index"].data),
-            memories["parameters"].address.eq(neurons.parameter_address),
+            memories["parameters"].addresses.eq(neurons.parameter_addresses),
             neurons.parameter_data.eq(memories["parameters"].data),
-            memories["state"].address.eq(neurons.state_address),
+            memories["state"].addresses.eq(neurons.state_addresses),
             neurons.state_data.eq(memories["state"].data),
-            memories["state"].write.eq(neurons.stored),
-            memories["state"].write_address.eq(neurons.stored_neuron),
+            memories["state"].writes.eq(neurons.state_writes),
+            memories["state"].write_addresses.eq(neurons.state_write_addresses),
             memories["state"].write_data.eq(neurons.state_written),
         ]
 
@@ -172,7 +193,7 @@ class Core(wiring.Component):
             memories["routes"].address.eq(emit.route_address),
             memories["routes"].enable.eq(emit.advance),
             emit.route_data.eq(memories["routes"].data),
-            emit.pending_data.eq(memories["pending"].data),
+            emit.pending_data.eq(tables.data),
         ]
 
         m.d.comb += [
@@ -181,7 +202,7 @@ class Core(wiring.Component):
             self.retired.sum.eq(accumulators.retired.sum),
             self.stored.eq(neurons.stored),
             self.stored_neuron.eq(neurons.stored_neuron),
-            self.stored_state.eq(neurons.state_written),
+            self.stored_state.eq(neurons.stored_state),
             self.stored_value.eq(neurons.value),
         ]
         with m.If(~host.active):
@@ -194,10 +215,10 @@ class Core(wiring.Component):
     ) -> Signal:  # fmt: skip
         """Deliver, Update, Emit, and after each its clocks to the host."""
         phase, reporting, clocks = Signal(2), Signal(), Signal(CLOCK_BITS)
-        ended, accepted, starting = Signal(), Signal(), Signal()
+        ended, accepted, starting, resting = Signal(), Signal(), Signal(), Signal(init=1)
         m.d.comb += [
             self.phase.eq(phase),
-            self.idle.eq(phase == IDLE),
+            self.idle.eq(resting & ~host.busy),
             starting.eq(self.idle & self.start),
             stalled.eq(emit.stalled | (reporting & ~self.output.ready)),
             self.counting.eq((phase != IDLE) & ~reporting & ~emit.stalled),
@@ -215,7 +236,7 @@ class Core(wiring.Component):
         with m.If(accepted):
             m.d.sync += [reporting.eq(0), clocks.eq(0)]
         with m.If(starting | accepted):
-            m.d.sync += phase.eq(phase + 1)
+            m.d.sync += [phase.eq(phase + 1), resting.eq(phase == EMIT)]
 
         # Its number tells which phase's clocks a report holds: DELIVER is 1, an entry 0.
         m.d.comb += [
@@ -240,44 +261,49 @@ class Core(wiring.Component):
     ) -> tuple[Signal, Signal, Signal, Signal]:
         """(slot, populations, pending words, random word), and the count of stalls."""
         map = self.map
-        slot = Signal(map.slot_bits)
-        populations = Signal(range(map.chip.populations + 1))
-        pending_words = Signal(range(map.regions["pending"].entries + 1))
-        word, stalls = Signal(32), Signal(UNIT)
-        draws = any(
-            v.op == "random" for model in map.models for v in topological(model.outputs.values())
-        )
+        registers = {name: Signal(bits, name=name) for name, bits in map.registers.items()}
         with m.If(ticked):
-            m.d.sync += slot.eq(slot + 1)
-            if draws:
-                m.d.sync += word.eq(_next_word(word))
+            m.d.sync += registers["slot"].eq(registers["slot"] + 1)
         with m.If(stalled):
-            m.d.sync += stalls.eq(stalls + 1)
-        registers = dict(
-            zip(
-                REGISTERS,
-                (slot, populations, pending_words, word[:UNIT], word[UNIT:], stalls),
-                strict=True,
-            )
-        )
-        with m.If(host.write("registers")), m.Switch(host.offset[:4]):
-            for n, register in enumerate(registers.values()):
-                with m.Case(n):
-                    m.d.sync += register.eq(host.data)
+            m.d.sync += registers["stalls"].eq(registers["stalls"] + 1)
+        word = Const(0, 32)
+        if map.draws:
+            word = Cat(registers["word_low"], registers["word_high"])
+            with m.If(ticked):
+                m.d.sync += word.eq(_next_word(word))
+        with m.If(host.write("registers")), m.Switch(host.offset[:3]):
+            for n, (name, register) in enumerate(registers.items()):
+                with m.Case(n):  # of stalls, any write starts the count anew
+                    m.d.sync += register.eq(0 if name == "stalls" else host.data)
         shown = Signal(UNIT, reset_less=True)
-        m.d.sync += shown.eq(Array(registers.values())[host.offset[:4]])
+        m.d.sync += shown.eq(Array(registers.values())[host.offset[:3]])
         m.d.comb += host.shown["registers"].eq(shown)
-        return slot, populations, pending_words, word
+        return registers["slot"], registers["populations"], registers["pending_words"], word
+
+
+def _tables(map: MemoryMap) -> Region:
+    """The memory of the small regions: pending events in the lower half, populations and phases in
+    a quarter each. Raises SpikefabError for a population's entry beyond 16 bits."""
+    if map.regions["populations"].bits > UNIT:
+        raise SpikefabError(
+            f"{map.chip.neurons} neurons per core", f"chip '{map.chip.name}'",
+            f"an entry of a population takes {map.regions['populations'].bits} bits, it has {UNIT}",
+            "gateware has 4,096 neurons per core or fewer",
+        )  # fmt: skip
+    half = max(map.regions["pending"].entries, 2 * map.chip.populations, 4)
+    return Region("tables", 2 << (half - 1).bit_length(), UNIT)
 
 
 class _Host:
     """The memory port: an access is registered, done in the next clock, its data muxed after.
 
-    active: in this clock an access is done; asked: in this clock one is taken.
+    active: in this clock an access is done; asked: in this clock one is taken. An accumulator is
+    accessed through its own pipeline (`take`, `store`, `clear`, `given`, at `place`): it is read,
+    or cleared and, when that has gone through, written.
     """
 
     def __init__(
-        self, m: Module, core: Core, memories: dict[str, RegionMemory],
+        self, m: Module, core: Core, memories: dict[str, RegionMemory], tables: RegionMemory,
         accumulators: Accumulators, synapses: SinglePortMemory,
     ) -> None:  # fmt: skip
         map, port = core.map, core.memory
@@ -288,43 +314,104 @@ class _Host:
         self._region = Signal(range(max(2, len(self.names))), reset_less=True)
         self._write = Signal(reset_less=True)
         self.shown = {name: Signal(UNIT, name=f"shown_{name}") for name in self.names}
+        self.take, self.store, self.clear, self.given = Signal(), Signal(), Signal(), Signal(UNIT)
+        self.busy = Signal()  # an accumulator is being accessed
+        self.place = Signal(map.slot_bits + map.word_bits + map.lane_bits)
         m.d.comb += [
             port.ready.eq(core.idle & ~core.start),
             self.asked.eq(port.ready & (port.write | port.read)),
         ]
-        m.d.sync += [
-            self.active.eq(self.asked),
-            self.offset.eq(port.address[: map.offset_bits]),
-            self._region.eq(port.address[map.offset_bits :]),
-            self._write.eq(port.write),
-            self.data.eq(port.write_data),
-        ]
-        parts = {name: (memory.host, memory.host_data) for name, memory in memories.items()}
-        parts["accumulators"] = (accumulators.host, accumulators.host_data)
-        for name, (host, there) in parts.items():
+        m.d.sync += self.active.eq(self.asked)
+        with m.If(port.ready):
+            m.d.sync += [
+                self.offset.eq(port.address[: map.offset_bits]),
+                self._region.eq(port.address[map.offset_bits :]),
+                self._write.eq(port.write),
+                self.data.eq(port.write_data),
+            ]
+        for name, memory in memories.items():
             unit_bits = map.regions[name].unit_bits
             m.d.comb += [
-                host.active.eq(self.active),
-                host.entry.eq(self.offset[unit_bits:]),
-                host.unit.eq(self.offset[:unit_bits]),
-                host.data.eq(self.data),
-                host.write.eq(self.write(name)),
-                self.shown[name].eq(there),
+                memory.host.active.eq(self.active),
+                memory.host.entry.eq(self.offset[unit_bits:]),
+                memory.host.unit.eq(self.offset[:unit_bits]),
+                memory.host.data.eq(self.data),
+                memory.host.write.eq(self.write(name)),
+                self.shown[name].eq(memory.host_data),
             ]
+        half = len(tables.address) - 1
+        phases, populations = self._is("phases"), self._is("populations")
+        m.d.comb += [
+            tables.host.active.eq(self.active),
+            tables.host.entry.eq(
+                Cat(
+                    self.offset[: half - 1],
+                    Mux(phases | populations, phases, self.offset[half - 1]),
+                    phases | populations,
+                )
+            ),
+            tables.host.data.eq(self.data),
+            tables.host.write.eq(Cat(self.write(name) for name in TABLES).any()),
+            *(self.shown[name].eq(tables.host_data) for name in TABLES),
+        ]
+        late = self._accumulators(m, core, accumulators)
         self._synapses(m, map, synapses)
+        # In two steps, as the synapses' memory is slow and far.
         region = later(m, self._region, 1, "host_region")
-        padded = [self.shown[name] for name in self.names]
-        m.d.sync += port.read_data.eq(Array(padded)[region])
-        valid = self.active & ~self._write
+        others = {name: shown for name, shown in self.shown.items() if name != "synapses"}
+        padded = [others.get(name, self.shown["registers"]) for name in self.names]
+        chosen = Signal(UNIT, name="host_chosen", reset_less=True)
+        word = later(m, self.shown["synapses"], 1, "host_word")
+        m.d.sync += chosen.eq(Array(padded)[region])
+        of_synapses = later(m, region == self._number("synapses"), 1, "host_synapses")
+        m.d.sync += port.read_data.eq(Mux(of_synapses, word, chosen))
+        valid = self.active & ~self._write & ~self._is("accumulators")
         for n in range(READ_CLOCKS - 1):
             after = Signal(name=f"host_read{n}")
             m.d.sync += after.eq(valid)
             valid = after
-        m.d.comb += port.read_valid.eq(valid)
+        m.d.comb += port.read_valid.eq(valid | late)
+
+    def _number(self, name: str) -> int:
+        return self.names.index(name)
+
+    def _is(self, name: str) -> Value:
+        return self._region == self._number(name)
 
     def write(self, name: str) -> Signal:
         """Whether this clock writes a region."""
-        return self.active & self._write & (self._region == self.names.index(name))
+        return self.active & self._write & self._is(name)
+
+    def _accumulators(self, m: Module, core: Core, accumulators: Accumulators) -> Value:
+        """An access goes round once to be read or cleared, and again to be written. Returns
+        whether in this clock the port shows what was read."""
+        map = core.map
+        latency = map.chip.accumulate_latency
+        region = map.regions["accumulators"]
+        clock = Signal(range(2 * latency + 2))
+        number = core.memory.address[map.offset_bits :]
+        asked = self.asked & (number == self._number("accumulators"))
+        chosen, again = Signal(), Signal()
+        with m.If(asked):
+            m.d.sync += self.busy.eq(1)
+        with m.Elif(clock == 2 * latency):
+            m.d.sync += self.busy.eq(0)
+        m.d.sync += [
+            chosen.eq(asked),
+            again.eq(clock == latency - 1),
+            clock.eq(Mux(self.busy, clock + 1, 0)),
+            self.given.eq(Mux(self._write & again, self.data, 0)),
+        ]
+        parts = [accumulators.current[n * UNIT :][:UNIT] for n in range(region.units)]
+        unit = self.offset[: region.unit_bits]
+        m.d.comb += [
+            self.take.eq(chosen | again),
+            self.store.eq(self._write & self.take),
+            self.clear.eq(chosen),
+            self.place.eq(self.offset[region.unit_bits :]),
+            self.shown["accumulators"].eq(Array(parts)[unit] if region.units > 1 else parts[0]),
+        ]
+        return ~self._write & (clock == 4)
 
     def _synapses(self, m: Module, map: MemoryMap, synapses: SinglePortMemory) -> None:
         region = map.regions["synapses"]

@@ -38,6 +38,7 @@ class Deliver(wiring.Component):
             "slot": In(map.slot_bits),
             "pending_words": In(range(regions["pending"].entries + 1)),
             "pending_address": Out(range(max(2, regions["pending"].entries))),
+            "pending_enable": Out(1),
             "pending_data": In(PENDING_WORD),
             "pending_clear": Out(1),
             "pending_clear_address": Out(range(max(2, regions["pending"].entries))),
@@ -58,22 +59,28 @@ class Deliver(wiring.Component):
         """The scanner, the descriptor stage and the walker."""
         m = Module()
         advance = Signal()
-        event, end, axon = self._scanner(m, advance)
+        event, end, lowest, word = self._scanner(m, advance)
 
         # The token whose descriptor is being read, the one whose descriptor is there, and at last
         # the end; a token of a word is none of the others.
-        asked_event, asked_end, asked_axon = Signal(), Signal(), Signal.like(axon)
+        asked_event, asked_end = Signal(), Signal()
+        asked_lowest, asked_word = Signal.like(lowest), Signal.like(word)
         there_event, there_end, ended = Signal(), Signal(), Signal()
         with m.If(advance):
             m.d.sync += [
                 asked_event.eq(event),
                 asked_end.eq(end),
-                asked_axon.eq(axon),
+                asked_lowest.eq(lowest),
+                asked_word.eq(word),
                 there_event.eq(asked_event),
                 there_end.eq(asked_end),
                 ended.eq(there_end),
             ]
-        m.d.comb += [self.row_address.eq(asked_axon), self.row_enable.eq(advance)]
+        within = Cat(
+            Cat(asked_lowest[n] for n in range(PENDING_WORD) if n >> bit & 1).any()
+            for bit in range(PENDING_WORD.bit_length() - 1)
+        )
+        m.d.comb += [self.row_address.eq(Cat(within, asked_word)), self.row_enable.eq(advance)]
         self._walker(m, advance, there_event)
 
         # Done when the last sum is written.
@@ -84,41 +91,42 @@ class Deliver(wiring.Component):
             m.d.sync += [asked_end.eq(0), there_end.eq(0), ended.eq(0), drain.eq(0)]
         return m
 
-    def _scanner(self, m: Module, advance: Signal) -> tuple[Signal, Signal, Signal]:
-        """One token per clock in which the tokens advance: (event, end, axon)."""
+    def _scanner(self, m: Module, advance: Signal) -> tuple[Signal, Signal, Signal, Signal]:
+        """One token per clock in which the tokens advance: whether it is an event, or the end, and
+        of an event the bit in its word, and the word."""
         regions = self.map.regions
-        bits = Signal(PENDING_WORD)
+        bits, some = Signal(PENDING_WORD, reset_less=True), Signal()  # some: bits are not all 0
         here = Signal(range(max(2, regions["pending"].entries)), reset_less=True)
-        next_word = Signal(range(regions["pending"].entries + 1))
-        warm, running = Signal(), Signal()
+        following = Signal.like(here, reset_less=False)
+        fetched = Signal(range(regions["pending"].entries + 2))  # words read, `here` is before
+        warm, running, more = Signal(), Signal(), Signal()
         event, word_token, end = Signal(), Signal(), Signal()
-        axon = Signal(self.map.axon_bits)
-        lowest = Signal(range(PENDING_WORD))
-        for n in reversed(range(PENDING_WORD)):
-            with m.If(bits[n]):
-                m.d.comb += lowest.eq(n)
+        lowest, less, left = Signal(PENDING_WORD), Signal(PENDING_WORD), Signal(PENDING_WORD)
+        m.d.comb += [less.eq(bits - 1), lowest.eq(bits & ~less)]
         m.d.sync += warm.eq(self.start)
         m.d.comb += [
-            axon.eq(Cat(lowest, here)),
-            event.eq(running & (bits != 0)),
-            word_token.eq(running & (bits == 0) & (next_word != self.pending_words)),
-            end.eq(running & (bits == 0) & (next_word == self.pending_words)),
-            self.pending_address.eq(next_word),
-            self.pending_clear_address.eq(next_word),
+            event.eq(running & some),
+            word_token.eq(running & ~some & more),
+            end.eq(running & ~some & ~more),
+            left.eq(Mux(some, bits & less, self.pending_data)),
+            self.pending_address.eq(fetched),
+            self.pending_enable.eq(warm | (word_token & advance)),
+            self.pending_clear_address.eq(following),
             self.pending_clear.eq(word_token & advance),
         ]
+        with m.If(self.pending_enable):
+            m.d.sync += fetched.eq(fetched + 1)
         with m.If(warm):
-            m.d.sync += running.eq(1)
+            m.d.sync += [running.eq(1), more.eq(self.pending_words != 0)]
         with m.If(running & advance):
-            with m.If(bits != 0):
-                m.d.sync += bits.eq(bits & (bits - 1))
-            with m.Elif(word_token):
-                m.d.sync += [bits.eq(self.pending_data), here.eq(next_word)]
-                m.d.sync += next_word.eq(next_word + 1)
-                m.d.comb += self.pending_address.eq(next_word + 1)
+            with m.If(some | more):
+                m.d.sync += [bits.eq(left), some.eq(left != 0)]
+            with m.If(word_token):
+                m.d.sync += here.eq(following)
+                m.d.sync += [following.eq(fetched), more.eq(fetched != self.pending_words)]
         with m.If(self.done):
-            m.d.sync += [running.eq(0), next_word.eq(0)]
-        return event, end, axon
+            m.d.sync += [running.eq(0), fetched.eq(0), following.eq(0)]
+        return event, end, lowest, here
 
     def _walker(self, m: Module, advance: Signal, load: Signal) -> None:
         """Walks rows; raises `advance` in the last clock of what it is at."""
@@ -139,9 +147,9 @@ class Deliver(wiring.Component):
             self.sparse.eq(sparse),
             self.to_slot.eq(to_slot),
         ]
-        last, at_once, ended = Signal(), Signal(), Signal()
+        last, at_once, ended = Signal(reset_less=True), Signal(), Signal()
+        words = Mux(row.sparse, row.extent, extent.words)
         m.d.comb += [
-            last.eq(left == 1),
             at_once.eq(follows if gap else 1),
             ended.eq(Mux(walking, last & at_once, waiting <= 1)),
         ]
@@ -150,6 +158,7 @@ class Deliver(wiring.Component):
                 address.eq(address + 1),
                 word.eq(word + 1),
                 left.eq(left - 1),
+                last.eq(left == 2),
                 walking.eq(~last),
             ]
             if gap:
@@ -166,7 +175,8 @@ class Deliver(wiring.Component):
                 walking.eq(1),
                 address.eq(row.address),
                 word.eq(extent.begin),
-                left.eq(Mux(row.sparse, row.extent, extent.words)),
+                left.eq(words),
+                last.eq(words == 1),
                 sparse.eq(row.sparse),
                 follows.eq(row.follows),
                 to_slot.eq(Mux(row.sparse, self.slot, dense_slot)),
@@ -175,18 +185,16 @@ class Deliver(wiring.Component):
             m.d.comb += advance.eq(ended)
             return
         again = Signal(map.chip.payload_bits)
-        first = Signal(len(address) + len(word) + len(left), reset_less=True)
+        first = Signal(len(address) + len(word) + len(left) + 1, reset_less=True)
         m.d.comb += advance.eq(ended & (again == 0))
         with m.If(advance & load):
             m.d.sync += [
                 again.eq(self.payload_data - 1),
-                first.eq(
-                    Cat(row.address, extent.begin, Mux(row.sparse, row.extent, extent.words))
-                ),
+                first.eq(Cat(row.address, extent.begin, words[: len(left)], words == 1)),
             ]
         with m.Elif(ended & (again != 0)):
             m.d.sync += [
                 again.eq(again - 1),
                 walking.eq(1),
-                Cat(address, word, left).eq(first),
+                Cat(address, word, left, last).eq(first),
             ]

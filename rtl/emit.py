@@ -141,7 +141,7 @@ class Emit(wiring.Component):
         ]
         # The last entry has gone through two clocks after it was asked for.
         tail = Signal(2)
-        m.d.comb += self.done.eq(tail[-1] & advance)
+        m.d.comb += self.done.eq(tail[-1])  # nothing is left that could wait
         with m.If(self.done):
             m.d.sync += [active.eq(0), at.eq(0), count.eq(0), tail.eq(0)]
         with m.Elif(advance):

@@ -27,7 +27,7 @@ from amaranth.back import rtlil
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.interpret import Draws, evaluate
 from ..compiler.ir.language import Value, signed_bits, topological
-from ..compiler.ir.schedule import schedule
+from ..compiler.ir.schedule import MULTIPLIER_CLOCKS, own_clocks, schedule
 from .pipeline import Pipeline, field
 
 
@@ -88,6 +88,8 @@ def _search(
             meaning = _meaning(value, args, pipeline, width)
         else:
             meaning = _extended(product.term, product.bits, width)
+            if value.op == "shl":
+                args = [args[0], f"(bvshl {_word(1, width)} {args[1]})"]
             for arg, (term, bits) in zip(args, product.operands, strict=True):
                 faults.append(f"(distinct {arg} {_extended(term, bits, width)})")
             faults.append(f"(distinct {product.computed} {product.expected})")
@@ -95,8 +97,10 @@ def _search(
         lines.append(f"(define-fun v{n} () {sort} {meaning})")
         inside = _inside(f"v{n}", value.lo, value.hi, width)
         if product is not None:
-            a, b = value.args
-            corners = [x * y for x in (a.lo, a.hi) for y in (b.lo, b.hi)]
+            a, b = ((x.lo, x.hi) for x in value.args)
+            if value.op == "shl":
+                b = 1 << b[0], 1 << b[1]
+            corners = [x * y for x in a for y in b]
             lines.append(f"(assert {_inside(f'v{n}', min(corners), max(corners), width)})")
         if value.op == "input":
             lines.append(f"(assert {inside})")
@@ -238,7 +242,7 @@ class _Product:
 
 
 class _Unrolled:
-    """The pipeline as plain terms: `inputs` of an item and `outputs` `latency` clocks later.
+    """The pipeline as plain terms: `inputs` and `outputs` of an item, each in its clock.
 
     Yosys writes a function of the state per signal and the next value of each register. Here each
     clock has its copy with the next values put in, so that the solver recognises equal terms.
@@ -252,7 +256,9 @@ class _Unrolled:
         self._next: dict[str, str] = {}
         self._read(_smt2(pipeline))
         clock = schedule(pipeline.graph).clock
-        products = {n: clock[v] for n, v in enumerate(cut) if v.op == "mul"}
+        products = {
+            n: clock[v] for n, v in enumerate(cut) if own_clocks(v) == MULTIPLIER_CLOCKS
+        }
         freed = {
             (self._register(f"multiplier{n}.held_product"), when)
             for n, when in products.items()
@@ -272,10 +278,26 @@ class _Unrolled:
                 self.products[n] = self._product(n, when)
         for port in _PORTS:
             if (found := self._sorts.get(f"_n {port}")) is not None:
-                term = f"|_n {port}@{pipeline.latency if port == 'outputs' else 0}|"
+                term = self._port(port, pipeline, found == "Bool")
                 if found == "Bool":
-                    found, term = "(_ BitVec 1)", f"(ite {term} #b1 #b0)"
+                    found = "(_ BitVec 1)"
                 self.lines.append(f"(define-fun {port} () {found} {term})")
+
+    def _port(self, port: str, pipeline: Pipeline, boolean: bool) -> str:
+        """A port of the item, each field in its clock."""
+
+        def at(clock: int) -> str:
+            term = f"|_n {port}@{clock}|"
+            return f"(ite {term} #b1 #b0)" if boolean else term
+
+        clocks = {"inputs": pipeline.arrivals, "outputs": pipeline.departures}.get(port)
+        if clocks is None:
+            return at(pipeline.drawn)
+        parts = [
+            f"((_ extract {part.offset + part.width - 1} {part.offset}) {at(clocks[name])})"
+            for name, part in getattr(pipeline, port).shape()
+        ]
+        return parts[0] if len(parts) == 1 else f"(concat {' '.join(reversed(parts))})"
 
     def _read(self, text: str) -> None:
         function = rf"\(define-fun {_NAME} \(\(state \|pipeline_s\|\)\) {_SORT} (.*)\)"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.ir.language import topological
-from ..compiler.ir.memory_map import PHASE_BITS, MemoryMap, field_bits
+from ..compiler.ir.memory_map import PHASE_BITS, UNIT, MemoryMap, field_bits
 from .accumulators import later
 from .deliver import struct
 from .pipeline import Pipeline, field
@@ -19,16 +19,20 @@ CLOCKS = 3  # from a neuron's number to the inputs of its pipeline
 class Neurons(wiring.Component):
     """Walks the populations, and updates the neurons of those that are due.
 
-    start: one clock; done: high in the last clock. `take`, `neuron` ask the accumulators, `current`
-    comes three clocks later. The index of a neuron's parameters is asked for with its number, the
-    parameters a clock after the index, the state so that all are there together. `stored` reports
-    an update: state written, and with `listed` a spike or a value for the list.
+    start: one clock; done: high in the last clock. `table_data` is a population's phase, where that
+    was asked for, or its entry, a clock later; of the phase a new value is written. `take` and
+    `neuron` ask the accumulators, `current` comes two clocks later. Each unit of a neuron's state
+    and parameters is asked for at its own address, so that it is there when the pipelines want it
+    (`MemoryMap.wanted`); of parameters that is what `index_data` tells. Each unit of the state is
+    written when the pipelines have it. `stored` reports an update: the state, and with `listed` a
+    spike or a value for the list.
     """
 
     def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
         self.map, self.target = map, target
         regions, bits = map.regions, map.neuron_bits
         population = len(Signal(range(max(2, map.chip.populations))))
+        index = regions["parameter_index"].bits
         super().__init__(
             {
                 "start": In(1),
@@ -36,21 +40,26 @@ class Neurons(wiring.Component):
                 "populations": In(range(map.chip.populations + 1)),
                 "random_word": In(32),
                 "population": Out(population),
-                "population_data": In(regions["populations"].bits),
-                "phase_data": In(regions["phases"].bits),
+                "asks_phase": Out(1),
+                "table_data": In(UNIT),
                 "phase_write": Out(1),
+                "phase_population": Out(population),
                 "phase_written": Out(regions["phases"].bits),
                 "take": Out(1),
                 "neuron": Out(bits),
                 "current": In(map.chip.accumulator_bits),
-                "index_data": In(regions["parameter_index"].bits),
-                "parameter_address": Out(regions["parameter_index"].bits),
+                "index_address": Out(bits),
+                "index_data": In(index),
+                "parameter_addresses": Out(data.ArrayLayout(index, regions["parameters"].units)),
                 "parameter_data": In(regions["parameters"].bits),
-                "state_address": Out(bits),
+                "state_addresses": Out(data.ArrayLayout(bits, regions["state"].units)),
                 "state_data": In(regions["state"].bits),
+                "state_write_addresses": Out(data.ArrayLayout(bits, regions["state"].units)),
+                "state_writes": Out(regions["state"].units),
+                "state_written": Out(regions["state"].bits),
                 "stored": Out(1),
                 "stored_neuron": Out(bits),
-                "state_written": Out(regions["state"].bits),
+                "stored_state": Out(regions["state"].bits),
                 "listed": Out(1),
                 "value": Out(map.value_bits),
             }
@@ -61,133 +70,202 @@ class Neurons(wiring.Component):
         m = Module()
         map = self.map
         latency = map.chip.neuron_latency
-        output, model = self._sequencer(m, CLOCKS + latency)
-        number = later(m, self.neuron, CLOCKS - 1, "neuron")
-        m.d.comb += self.state_address.eq(number)
-        m.d.sync += self.parameter_address.eq(self.index_data)
+        output, model, number, running = self._sequencer(m, CLOCKS + latency)
+        numbers, valid = [number], [running]
+        for n in range(1, CLOCKS + latency + 1):
+            numbers.append(later(m, numbers[-1], 1, f"neuron{n}"))
+            valid.append(Signal(name=f"valid{n}"))
+            m.d.sync += valid[n].eq(valid[n - 1])
 
-        address = later(m, number, 1, "address")
-        results = [
-            self._pipeline(m, n, address) for n in range(len(map.models))
+        # The pipelines' first clock is CLOCKS after a neuron's number; memories answer in one.
+        currents = [arrivals.get("current", 0) for arrivals in map.arrivals]
+        first = min(currents)
+        m.d.comb += [
+            self.take.eq(valid[CLOCKS - 2 + first]),
+            self.neuron.eq(numbers[CLOCKS - 2 + first]),
+            self.index_address.eq(numbers[CLOCKS - 2]),
         ]
-        valid = self.take
-        for n in range(CLOCKS + latency):
-            after = Signal(name=f"valid{n + 1}")
-            m.d.sync += after.eq(valid)
-            valid = after
+        for n, clock in enumerate(map.wanted("state")):
+            m.d.comb += self.state_addresses[n].eq(numbers[CLOCKS - 1 + clock])
+        for n, clock in enumerate(map.wanted("parameters")):
+            index = later(m, self.index_data, clock, f"index{n}")
+            m.d.comb += self.parameter_addresses[n].eq(index)
+        results = [
+            self._pipeline(m, n, numbers, currents[n] - first) for n in range(len(map.models))
+        ]
         shown = later(m, output, CLOCKS + latency, "output")
         kind = later(m, model, CLOCKS + latency, "model")
-        m.d.comb += [self.stored.eq(valid), self.stored_neuron.eq(later(m, address, latency, "to"))]
-        for n, (state, value, spikes) in enumerate(results):
+        m.d.comb += [self.stored.eq(valid[-1]), self.stored_neuron.eq(numbers[-1])]
+        for n, (_, value, spikes) in enumerate(results):
             with m.If(kind == n):
                 m.d.comb += [
-                    self.state_written.eq(state),
                     self.value.eq(value),
-                    self.listed.eq(valid & ((value != 0) if spikes else shown)),
+                    self.listed.eq(valid[-1] & ((value != 0) if spikes else shown)),
                 ]
+
+        stored = []
+        for unit in range(map.regions["state"].units):
+            # When the last pipeline has its part; those before wait.
+            when = max(clock for state, _, _ in results for k, clock, _ in state if k == unit)
+            m.d.comb += [
+                self.state_write_addresses[unit].eq(numbers[CLOCKS + when]),
+                self.state_writes[unit].eq(valid[CLOCKS + when]),
+            ]
+            part = self.state_written[unit * UNIT : (unit + 1) * UNIT]
+            written = Signal(len(part), name=f"written{unit}")
+            kind_then = later(m, model, CLOCKS + when, f"model_{unit}_")
+            for n, (state, _, _) in enumerate(results):
+                for k, clock, bits in state:
+                    if k == unit:
+                        ready = later(m, bits, when - clock, f"written{n}_{unit}_")
+                        with m.If(kind_then == n):
+                            m.d.comb += written.eq(ready)
+            m.d.comb += part.eq(written)
+            stored.append(later(m, written, latency - when, f"stored{unit}_"))
+        m.d.comb += self.stored_state.eq(Cat(stored))
         return m
 
-    def _sequencer(self, m: Module, latency: int) -> tuple[Signal, Signal]:
-        """Two clocks per population, one per neuron of one that is due; (output, model)."""
+    def _sequencer(self, m: Module, latency: int) -> tuple[Signal, Signal, Signal, Signal]:
+        """Two clocks per population, one per neuron of one that is due: (whether its population is
+        an output, its model, its number, whether there is one)."""
         map = self.map
-        entry = data.View(struct(map.regions["populations"].fields), self.population_data)
-        phase = data.View(struct(map.regions["phases"].fields), self.phase_data)
+        entry = data.View(
+            struct(map.regions["populations"].fields),
+            self.table_data[: map.regions["populations"].bits],
+        )
+        phase = data.View(struct(map.regions["phases"].fields), self.table_data)
         last = Signal(map.neuron_bits, reset_less=True)
-        output, model = Signal(reset_less=True), Signal(map.model_bits, reset_less=True)
+        output, output_there = Signal(), Signal(reset_less=True)
+        model, model_there = Signal(map.model_bits), Signal(map.model_bits, reset_less=True)
         begin, neuron = Signal(map.neuron_bits), Signal(map.neuron_bits, reset_less=True)
+        following, final = Signal.like(neuron), Signal(reset_less=True)
         population = Signal(range(map.chip.populations + 1))
         wait = Signal(range(latency + 2))
-        due = Signal()
+        due, running = Signal(), Signal()
+        fresh = Signal()  # the entry of the last population has come in this clock
         m.d.comb += [
             due.eq(phase.countdown == 0),
+            self.population.eq(population),
+            output.eq(Mux(fresh, entry.output, output_there)),
+            model.eq(Mux(fresh, entry.model if map.model_bits else 0, model_there)),
+        ]
+        m.d.sync += [  # a clock after it was read
+            self.phase_write.eq(0),
+            self.phase_population.eq(population),
             self.phase_written.eq(
                 Cat(Mux(due, phase.period, phase.countdown - 1)[:PHASE_BITS], phase.period)
             ),
-            self.population.eq(population),
-            self.neuron.eq(neuron),
         ]
+        m.d.sync += [output_there.eq(output), model_there.eq(model), fresh.eq(0)]
+        with m.If(fresh):
+            m.d.sync += [last.eq(entry.last), begin.eq(entry.last + 1)]
         with m.FSM():
             with m.State("IDLE"):
                 m.d.sync += [population.eq(0), begin.eq(0), wait.eq(latency)]
                 with m.If(self.start):
                     m.next = "READ"
             with m.State("READ"):
+                m.d.comb += self.asks_phase.eq(1)
                 with m.If(population == self.populations):
                     m.next = "DRAIN"
                 with m.Else():
                     m.next = "DECIDE"
             with m.State("DECIDE"):
-                m.d.sync += [
-                    last.eq(entry.last),
-                    output.eq(entry.output),
-                    model.eq(entry.model if map.model_bits else 0),
-                    neuron.eq(begin),
-                    begin.eq(entry.last + 1),
-                ]
-                m.d.comb += self.phase_write.eq(1)
+                m.d.sync += self.phase_write.eq(1)
+                m.d.sync += [neuron.eq(begin), following.eq(begin + 1)]
+                m.d.sync += [fresh.eq(1), population.eq(population + 1)]
                 with m.If(due):
                     m.next = "RUN"
                 with m.Else():
-                    m.d.sync += population.eq(population + 1)
                     m.next = "READ"
             with m.State("RUN"):
-                m.d.comb += self.take.eq(1)
-                m.d.sync += neuron.eq(neuron + 1)
-                with m.If(neuron == last):
-                    m.d.sync += population.eq(population + 1)
+                m.d.comb += running.eq(1)
+                m.d.sync += [neuron.eq(following), following.eq(following + 1)]
+                m.d.sync += final.eq(following == Mux(fresh, entry.last, last))
+                with m.If(Mux(fresh, entry.single, final)):
                     m.next = "READ"
             with m.State("DRAIN"):
                 m.d.sync += wait.eq(wait - 1)
                 with m.If(wait == 0):
                     m.d.comb += self.done.eq(1)
                     m.next = "IDLE"
-        return output, model
+        return output, model, neuron, running
 
     def _pipeline(
-        self, m: Module, number: int, address: Value
-    ) -> tuple[Value, Value, bool]:
-        """(state, spike count or value, whether it spikes) of a model, all after the latency."""
+        self, m: Module, number: int, numbers: list[Value], early: int
+    ) -> tuple[list[tuple[int, int, Value]], Value, bool]:
+        """A model's state as (unit, clock, bits), and its spike count or value after the latency,
+        and whether that is a spike.
+
+        early: clocks by which `current` comes before this model wants it.
+        """
         map = self.map
-        model = map.models[number]
+        model, arrivals = map.models[number], map.arrivals[number]
         pipeline = Pipeline(model.outputs, self.target)
         m.submodules[f"model{number}"] = pipeline
-        given: dict[str, Value] = {"current": self.current}
-        kept = struct(map.regions["state"].fields)
-        state = data.View(kept, self.state_data[: kept.size])
-        layout = struct(map.regions["parameters"].fields)
-        parameters = data.View(layout, self.parameter_data[: layout.size])
-        for n, (name, interval) in enumerate(sorted(model.state.items())):
-            given[f"state.{name}"] = state[f"s{n}"][: field_bits(*interval)]
-        for n, (name, interval) in enumerate(sorted(model.parameters.items())):
-            given[f"parameter.{name}"] = parameters[f"p{n}"][: field_bits(*interval)]
-        used = {
-            str(v.attribute[0]) for v in topological(model.outputs.values()) if v.op == "input"
-        }
-        for name in sorted(used):
-            target = pipeline.inputs[field(name)]
-            raw = given[name]
-            m.d.comb += target.eq(raw if name == "current" else _signed_as(target, raw))
+        given: dict[str, Value] = {}
+        if "current" in arrivals:
+            given["current"] = later(m, self.current, early, f"current{number}_")
+        given |= self._fields(m, number, "state", self.state_data)
+        given |= self._fields(m, number, "parameters", self.parameter_data)
+        for name, target in pipeline.inputs.shape():
+            raw = next(value for key, value in given.items() if field(key) == name)
+            m.d.comb += pipeline.inputs[name].eq(_signed_as(target.shape, raw))
+        spare = map.chip.neuron_latency - pipeline.latency
         if any(v.op == "random" for v in topological(model.outputs.values())):
             m.d.comb += [
                 pipeline.word.eq(self.random_word),
                 pipeline.core.eq(0),
-                pipeline.address.eq(address),
+                pipeline.address.eq(numbers[CLOCKS + spare + pipeline.drawn]),
             ]  # fmt: skip
-        spare = map.chip.neuron_latency - pipeline.latency
-        written = []
-        for n, (name, interval) in enumerate(sorted(model.state.items())):
-            width = dict(map.regions["state"].fields)[f"s{n}"]
-            following = Signal(field_bits(*interval), name=f"next{number}_{name}")
+        layout = struct(map.regions["state"].fields)
+        pieces: dict[int, list[tuple[int, int, Value]]] = {}
+        for n, name in enumerate(sorted(model.state)):
+            start = layout[f"s{n}"].offset
+            clock = spare + pipeline.departures[field(f"next.{name}")]
+            following = Signal(field_bits(*model.state[name]), name=f"next{number}_{name}")
             m.d.comb += following.eq(pipeline.outputs[field(f"next.{name}")])
-            written.append(Cat(following, Const(0, width - len(following))))
-        result = pipeline.outputs["spike" if model.spikes else "value"]
-        whole = later(m, Cat(*written), spare, f"state{number}")
+            for bit in range(start, start + len(following)):
+                pieces.setdefault(bit // UNIT, []).append((bit, clock, following[bit - start]))
+        state = []
+        for unit, bits in pieces.items():
+            last = max(clock for _, clock, _ in bits)
+            whole = Signal(min(UNIT, len(self.state_data) - unit * UNIT), name=f"s{number}_{unit}")
+            for clock in sorted({clock for _, clock, _ in bits}):
+                here = [(bit, value) for bit, when, value in bits if when == clock]
+                m.d.comb += Cat(whole[bit % UNIT] for bit, _ in here).eq(
+                    later(m, Cat(value for _, value in here), last - clock, f"s{number}_{unit}_")
+                )
+            state.append((unit, last, whole))
+        result = field("spike" if model.spikes else "value")
         value = Signal(map.value_bits, name=f"value{number}")
-        m.d.comb += value.eq(result)
-        return whole, later(m, value, spare, f"value{number}"), model.spikes
+        wait = pipeline.latency - pipeline.departures[result]
+        m.d.comb += value.eq(pipeline.outputs[result])
+        return state, later(m, value, wait, f"value{number}_"), model.spikes
+
+    def _fields(self, m: Module, number: int, region: str, stored: Value) -> dict[str, Value]:
+        """What a model reads of a region, by input name, in the clock in which it is wanted."""
+        map, kind = self.map, region.removesuffix("s")
+        model, arrivals, wanted = map.models[number], map.arrivals[number], map.wanted(region)
+        formats = model.state if region == "state" else model.parameters
+        layout = struct(map.regions[region].fields)
+        given: dict[str, Value] = {}
+        for n, (name, interval) in enumerate(sorted(formats.items())):
+            if f"{kind}.{name}" not in arrivals:
+                continue
+            place = layout[f"{kind[0]}{n}"]
+            parts = []
+            for bit in range(place.offset, place.offset + field_bits(*interval)):
+                parts.append((bit // UNIT, stored[bit]))
+            clock = arrivals[f"{kind}.{name}"]
+            given[f"{kind}.{name}"] = Cat(
+                later(m, Cat(*[b for unit, b in parts if unit == k]), clock - wanted[k],
+                      f"{kind}{number}_{name}_{k}_")
+                for k in sorted({unit for unit, _ in parts})
+            )  # fmt: skip
+        return given
 
 
-def _signed_as(target: Value, raw: Value) -> Value:
+def _signed_as(shape: Shape, raw: Value) -> Value:
     """The stored bits as the number that the pipeline's input wants."""
-    return raw.as_signed() if target.shape().signed and len(raw) >= len(target) else raw
-
+    return raw.as_signed() if shape.signed and len(raw) >= shape.width else raw

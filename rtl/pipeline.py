@@ -14,8 +14,10 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.ir.language import Value, bounds, topological
-from ..compiler.ir.schedule import schedule
-from .primitives import Multiplier, Target
+from ..compiler.ir.schedule import MULTIPLIER_CLOCKS, own_clocks, representatives, schedule
+from .primitives import DelayLine, Multiplier, Target
+
+MEMORY_DELAY = 80  # registers that are worth a block RAM, where those are counted (iCE40)
 
 
 def field(name: str) -> str:
@@ -26,8 +28,9 @@ def field(name: str) -> str:
 class Pipeline(wiring.Component):  # type: ignore[misc]
     """A graph of the fixed-point language; takes an item in every clock.
 
-    The outputs of an item stand `latency` clocks after its inputs, in registers. Registers are not
-    reset: the outputs of the first `latency` clocks are undefined.
+    Inputs of an item are there in the clocks of `arrivals`, its outputs in those of `departures`,
+    in registers, the last `latency` clocks after clock 0. Registers are not reset: the outputs of
+    the first `latency` clocks are undefined.
 
     Parameters
     ----------
@@ -66,53 +69,98 @@ class Pipeline(wiring.Component):  # type: ignore[misc]
 
     @property
     def latency(self) -> int:
-        """Clocks from the inputs of an item to its outputs."""
+        """Clocks from the first inputs of an item to its last outputs."""
         return self._schedule.latency
+
+    @property
+    def arrivals(self) -> dict[str, int]:
+        """Clocks after the first inputs of an item in which each is to be there, by field."""
+        return {field(name): clock for name, clock in self._schedule.arrivals().items()}
+
+    @property
+    def departures(self) -> dict[str, int]:
+        """Clocks after the first inputs of an item in which each output is there, by field."""
+        found = self._schedule.departures(self.graph)
+        return {field(name): clock for name, clock in found.items()}
+
+    @property
+    def drawn(self) -> int:
+        """The same for `word`, `core` and `address`."""
+        return self._schedule.drawn
 
     def elaborate(self, platform: Any) -> Module:
         """Every value of the graph, arguments first."""
         m = Module()
         clock, target = self._schedule.clock, self.target
-        stages: dict[Value, list[Any]] = {}  # a value in its clock and in each later one
-        built: dict[tuple[Any, ...], Value] = {}
-        same: dict[Value, Value] = {}  # the value that was built for this one
+        stages: dict[Value, dict[int, Any]] = {}  # a value in its clock and in later ones
+        order = topological(self.graph.values())
+        same = representatives(order)  # of equal values one is built
+        halves = self._halves(order, same)
 
         def at(value: Value, when: int) -> Any:
             if value.lo == value.hi:
                 return Const(value.lo, _shape(value))
             kept = stages[same[value]]
-            while len(kept) <= when - clock[value]:
-                later = Signal.like(kept[-1], name_suffix="_", reset_less=True)
-                m.d.sync += later.eq(kept[-1])
-                kept.append(later)
-            return kept[when - clock[value]]
+            last = max(c for c in kept if c <= when)
+            if target == "ice40" and (when - last) * len(kept[last]) >= MEMORY_DELAY:
+                m.submodules += (line := DelayLine(len(kept[last]), when - last))
+                m.d.comb += line.given.eq(kept[last])
+                kept[when] = line.taken if value.boolean else line.taken.as_signed()
+            while (last := max(c for c in kept if c <= when)) < when:
+                later = Signal.like(kept[last], name_suffix="_", reset_less=True)
+                m.d.sync += later.eq(kept[last])
+                kept[last + 1] = later
+            return kept[when]
 
-        for n, value in enumerate(topological(self.graph.values())):
-            key = (value.op, tuple(same[a] for a in value.args), value.attribute,
-                   value.lo, value.hi, value.boolean)  # fmt: skip
-            same[value] = built.setdefault(key, value)
+        for n, value in enumerate(order):
             if same[value] is not value or value.lo == value.hi:
                 continue
-            result = Signal(_shape(value), name=f"{value.op}{n}")
-            stages[value] = [result]
-            start = max((clock[a] for a in value.args), default=0)
-            args = [at(a, start) for a in value.args]
+            shape = _shape(value)
+            if value in halves:
+                shape = signed(1 + max(value.bits, value.args[0].bits - value.args[1].lo))
+            result = Signal(shape, name=f"{value.op}{n}")
+            stages[value] = {clock[value]: result}
             if value.op == "input":
                 expression = self.inputs[field(str(value.attribute[0]))]
-            elif value.op == "mul":
+            elif own_clocks(value) == MULTIPLIER_CLOCKS:
+                args = [at(a, clock[value] - MULTIPLIER_CLOCKS) for a in value.args]
+                if value.op == "shl":
+                    amount = args[1][: value.args[1].hi.bit_length()]
+                    args[1] = Cat(*[amount == k for k in range(value.args[1].hi + 1)], 0)
+                    args[1] = args[1].as_signed()
                 multiplier = Multiplier(len(args[0]), len(args[1]), target)
                 m.submodules[f"multiplier{n}"] = multiplier
                 m.d.comb += [multiplier.a.eq(args[0]), multiplier.b.eq(args[1])]
                 expression = multiplier.product
             elif value.op == "random":
                 expression = self._random(m, value)
+            elif value in halves:
+                expression = _half_rounded(at(value.args[0], clock[value]), value.args[1].lo)
+            elif halves & (rounded := {same[a] for a in value.args}):
+                (half,) = (at(a, clock[value]) for a in value.args if same[a] in halves)
+                (other,) = (at(a, clock[value]) for a in value.args if same[a] not in halves)
+                assert len(rounded) == 2
+                expression = (half + Cat(half[0], other).as_signed()) >> 1
             else:
-                start = clock[value]
-                expression = _expression(value, [at(a, start) for a in value.args])
+                expression = _expression(value, [at(a, clock[value]) for a in value.args])
             m.d.comb += result.eq(expression)
         for name, value in self.graph.items():
-            m.d.comb += self.outputs[field(name)].eq(at(value, self.latency))
+            m.d.comb += self.outputs[field(name)].eq(at(value, self.departures[field(name)]))
         return m
+
+    def _halves(self, order: list[Value], same: Mapping[Value, Value]) -> set[Value]:
+        """Shifts that round toward zero and are but added to something else: what rounds them goes
+        into the carry of that addition. They are kept with it as a bit below."""
+        found = {
+            value for value in order
+            if value.op == "shr" and value.attribute[0] == "toward_zero" and same[value] is value
+            and value.args[0].lo < 0 and value.args[1].lo == value.args[1].hi > 0
+        } - {same[value] for value in self.graph.values()}  # fmt: skip
+        for value in order:
+            args = [same[a] for a in value.args]
+            if value.op != "add" or len(found & set(args)) > 1 or len(set(args)) == 1:
+                found -= set(args)
+        return found
 
     def _random(self, m: Module, value: Value) -> Any:
         """Top bits of the hash `interpret.mix`, a register after each of its additions."""
@@ -139,11 +187,11 @@ def _shape(value: Value) -> Any:
 def _expression(value: Value, args: list[Any]) -> Any:
     """The operator on signals; a result is exact, or right in the bits that `value` has."""
     op = value.op
-    if op in ("shl", "shr"):
+    if op == "shl":  # by a constant; others are multiplications
+        return args[0].shift_left(value.args[1].lo)
+    if op == "shr":
         amount = value.args[1]
         k = amount.lo if amount.lo == amount.hi else args[1][: amount.hi.bit_length()]
-        if op == "shl":
-            return args[0].shift_left(k) if isinstance(k, int) else args[0] << k
         return _rounded_shift(args[0], k, str(value.attribute[0]), value.args[0], amount)
     if op == "clip":
         return _saturated(args[0], int(value.attribute[0]), int(value.attribute[1]))
@@ -169,6 +217,11 @@ def _expression(value: Value, args: list[Any]) -> Any:
         "max": lambda: Mux(a < b, b, a),
         "abs": lambda: Mux(a[-1], -a, a),
     }[op]()
+
+
+def _half_rounded(x: Any, k: int) -> Any:
+    """x / 2^k rounded down, and below it whether that is one less than rounded toward zero."""
+    return Cat(x[-1] & x[:k].any(), x >> k).as_signed()
 
 
 def _rounded_shift(x: Any, k: Any, rounding: str, argument: Value, amount: Value) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from amaranth import Array, Cat, ClockSignal, Const, Instance, Module, Signal, signed
+from amaranth import Array, Cat, ClockSignal, Const, Instance, Module, Mux, Signal, signed
 from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -92,6 +92,32 @@ def _mac16(a: Any, b: Any, product: Any) -> Instance:
         i_CI=Const(0), i_ACCUMCI=Const(0), i_SIGNEXTIN=Const(0),
         o_O=product,
     )  # fmt: skip
+
+
+class DelayLine(wiring.Component):  # type: ignore[misc]
+    """`taken` is what was `given` some clocks before: a block RAM in place of that many registers.
+
+    clocks: 3 or more. What is taken in the first clocks is undefined.
+    """
+
+    def __init__(self, width: int, clocks: int) -> None:
+        self.clocks = clocks
+        super().__init__({"given": In(width), "taken": Out(width)})
+
+    def elaborate(self, platform: Any) -> Module:
+        """A ring that is written in one place, and read in the next, which is the oldest."""
+        m = Module()
+        m.submodules.memory = memory = Memory(shape=len(self.given), depth=self.clocks, init=())
+        read, write = memory.read_port(), memory.write_port()
+        at, following = Signal(range(self.clocks)), Signal(range(self.clocks))
+        last = self.clocks - 1
+        m.d.comb += following.eq(Mux(at == last, 0, at + 1))
+        m.d.sync += at.eq(following)
+        m.d.comb += [
+            write.addr.eq(at), write.data.eq(self.given), write.en.eq(1),
+            read.addr.eq(following), self.taken.eq(read.data),
+        ]  # fmt: skip
+        return m
 
 
 class SinglePortMemory(wiring.Component):  # type: ignore[misc]

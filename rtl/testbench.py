@@ -16,8 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from amaranth.lib.data import Field
+
 from ..compiler.ir.memory_map import MemoryMap, units
+from ..compiler.ir.program import Program
 from .emit import event_layout, output_layout
+from .verilog import plain
 
 END, WRITE, EVENT, TICK, READ = range(5)
 
@@ -48,6 +52,11 @@ def script_read(map: MemoryMap, region: str, first: int, count: int) -> Iterator
             yield _line(READ, map.address(region, entry, unit))
 
 
+def script_end() -> str:
+    """End the script."""
+    return _line(END)
+
+
 def _line(operation: int, address: int = 0, word: int = 0) -> str:
     return f"{operation << 60 | address << 16 | word:016x}"
 
@@ -57,6 +66,7 @@ def testbench_verilog(map: MemoryMap) -> str:
 
     With `go` it plays `script.hex` into `log.txt`, both in the working directory, and raises
     `done`. Where `pressure` is not 0 the host takes an output in that many of 16 clocks only.
+    Where its parameter TRACE is 0 it writes no log.
     """
     chip = map.chip
     place = map.slot_bits + map.word_bits
@@ -65,9 +75,11 @@ def testbench_verilog(map: MemoryMap) -> str:
     state = map.regions["state"].bits
     kind = output["kind"].width
     return f"""`timescale 1ns/1ns
-module testbench(input clk, input go, input [4:0] pressure, output reg done);
+module testbench #(parameter TRACE = 1) (
+  input clk, input go, input [4:0] pressure, output reg done
+);
   integer script, log, found, lane;
-  reg [63:0] op;
+  reg [63:0] op, next;
   initial done = 0;
   reg playing = 0, started = 0, waiting = 0, rst = 0;
   reg [31:0] noise = 1;
@@ -119,8 +131,13 @@ module testbench(input clk, input go, input [4:0] pressure, output reg done);
     rst <= 0;
     if (go && !playing && !done) begin
       script = $fopen("script.hex", "r");
-      log = $fopen("log.txt", "w");
-      found = $fscanf(script, "%h", op);
+      if (script == 0) begin
+        $display("cannot read script.hex: run this in the folder that holds it");
+        $finish;
+      end
+      if (TRACE) log = $fopen("log.txt", "w");
+      found = $fscanf(script, "%h", next);
+      op <= found == 1 ? next : 0;
       playing <= 1;
     end
     if (!go) done <= 0;
@@ -129,14 +146,14 @@ module testbench(input clk, input go, input [4:0] pressure, output reg done);
     if (playing && code == {END}) begin
       playing <= 0; done <= 1; rst <= 1;
       $fclose(script);
-      $fclose(log);
+      if (TRACE) $fclose(log);
     end
     if (advance) begin
       started <= 0; waiting <= 0;
-      found = $fscanf(script, "%h", op);
-      if (found != 1) op = 0;
+      found = $fscanf(script, "%h", next);
+      op <= found == 1 ? next : 0;
     end
-    if (playing) begin
+    if (playing && TRACE) begin
       for (lane = 0; lane < {chip.lanes}; lane = lane + 1)
         if (write[lane])
           $fwrite(log, "R %0d %0d %h %h\\n", clock, lane, place[lane*{place} +: {place}],
@@ -151,3 +168,74 @@ module testbench(input clk, input go, input [4:0] pressure, output reg done);
   end
 endmodule
 """
+
+
+def simulate_verilog(program: Program, map: MemoryMap, ticks: int) -> str:
+    """The top of a simulation without cocotb; its module is `simulate`.
+
+    It plays `script.hex`, a run of a program in samples of so many ticks, and writes to
+    `simulated.txt` a line for all that the core gives out: sample, tick, then the name of a phase
+    and its clock cycles, or an output neuron and its spike count or value.
+    """
+    output = output_layout(map)
+    kind, neuron, value = (output[name] for name in ("kind", "neuron", "value"))
+    shown = []
+    for p in program.populations:
+        if p.output:
+            signed = "word" if program.models[p.model].spikes else "value"
+            name = plain(p.name).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
+            shown.append(
+                f"if (neuron >= {p.first} && neuron < {p.first + p.size})\n"
+                f'        $fwrite(log, "%0d %0d {name}[%0d] %0d\\n", sample, tick, '
+                f"neuron - {p.first}, {signed});"
+            )
+    outputs = "\n      else ".join(shown) or ";"
+    return f"""`timescale 1ns/1ns
+// Plays script.hex to the core, and writes to simulated.txt what the core gives out.
+// With +vcd every signal goes to core.vcd. With TRACE(1) the testbench writes log.txt as well:
+//   R clock lane place sum       Deliver wrote an accumulator; place is delay slot, then word
+//   N clock neuron state value   Update stored a neuron; value is its spike count or value
+//   O kind neuron value          the host got an output
+module simulate;
+  reg clk = 0;
+  wire done;
+  integer log, sample = 0, tick = 0;
+  testbench #(.TRACE(0)) bench (.clk(clk), .go(1'b1), .pressure(5'd0), .done(done));
+
+  wire [{kind.width - 1}:0] kind = bench.out[{_bits(kind)}];
+  wire [{neuron.width - 1}:0] neuron = bench.out[{_bits(neuron)}];
+  wire [{value.width - 1}:0] word = bench.out[{_bits(value)}];
+  wire signed [{map.value_bits - 1}:0] value = word[{map.value_bits - 1}:0];
+
+  always #5 clk = !clk;
+
+  initial begin
+    log = $fopen("simulated.txt", "w");
+    if ($test$plusargs("vcd")) begin
+      $dumpfile("core.vcd");
+      $dumpvars(0, simulate);
+    end
+  end
+
+  always @(posedge clk) if (bench.output_valid && bench.taken) case (kind)
+    0:
+      {outputs}
+    1: $fwrite(log, "%0d %0d deliver %0d\\n", sample, tick, word);
+    2: $fwrite(log, "%0d %0d update %0d\\n", sample, tick, word);
+    3: begin
+      $fwrite(log, "%0d %0d emit %0d\\n", sample, tick, word);
+      tick <= tick == {ticks - 1} ? 0 : tick + 1;
+      sample <= tick == {ticks - 1} ? sample + 1 : sample;
+    end
+  endcase
+
+  always @(posedge clk) if (done) begin
+    $fclose(log);
+    $finish;
+  end
+endmodule
+"""
+
+
+def _bits(field: Field) -> str:
+    return f"{field.offset + field.width - 1}:{field.offset}"

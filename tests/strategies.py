@@ -239,6 +239,7 @@ def random_program(
     cores: int | None = None,
     stochastic: bool = True,
     one_tick: bool = False,
+    full: bool = False,
     on: tuple[ChipSpec, tuple[ModelChoice, ...]] | None = None,
     **chip: Any,
 ) -> Program:
@@ -246,15 +247,15 @@ def random_program(
 
     It has one or two inputs, random models, parameters and rows, and is cut at random into `cores`
     cores (by default up to seven). `stochastic` allows models that draw random numbers, `one_tick`
-    asks for period 1, start 0 and no delays; `on` gives the chip and the models it carries, further
-    arguments are fields of a random chip. Neurons are active more often than not, but nothing
-    guarantees it.
+    asks for period 1, start 0 and no delays, `full` for all of the neurons; `on` gives the chip and
+    the models it carries, further arguments are fields of a random chip. Neurons are active more
+    often than not, but nothing guarantees it.
     """
     if on:
         spec = on[0]
     else:
         spec = random_chip(rng, **({"neurons": int(rng.integers(neurons, 5 * neurons))} | chip))
-    total = int(rng.integers(1, neurons, endpoint=True))
+    total = neurons if full else int(rng.integers(1, neurons, endpoint=True))
     sizes = np.diff([0, *_cuts(rng, total, int(rng.integers(1, populations + 1))), total])
     period = 1 if one_tick else int(rng.choice([1, 1, 2, 3]))
     starts = [0 if one_tick else int(rng.integers(0, 5)) for _ in sizes]

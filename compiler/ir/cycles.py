@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .chip import ChipSpec
 
 PHASES = ("deliver", "update", "emit")
-DELIVER_CONSTANT = 5
+DELIVER_CONSTANT = 4
 UPDATE_CONSTANT = 5
 EMIT_CONSTANT = 3
 POPULATION_CLOCKS = 2

@@ -15,14 +15,14 @@ from .cores import CoreImage, CorePopulation, sparse_fields, word_bits
 from .cycles import PENDING_WORD
 from .errors import SpikefabError
 from .interpret import first_word
-from .language import signed_bits
+from .language import signed_bits, topological
 from .neuron import Datapath
 from .program import Program
 from .rows import SPARSE
+from .schedule import schedule
 
 UNIT = 16  # bits of a host access
 PHASE_BITS = 8  # of a population's start and period
-REGISTERS = ("slot", "populations", "pending_words", "word_low", "word_high", "stalls")
 Fields = tuple[tuple[str, int], ...]  # name and bits, from the least significant
 
 
@@ -74,14 +74,51 @@ def field_bits(lo: int, hi: int) -> int:
     return signed_bits(lo, hi) if lo < 0 else max(1, hi.bit_length())
 
 
-def _slots_of(formats: Iterable[Mapping[str, tuple[int, int]]], prefix: str) -> Fields:
-    """One field per position, as wide as the widest of any model."""
-    widths: list[int] = []
-    for intervals in formats:
-        for n, (_, interval) in enumerate(sorted(intervals.items())):
-            widths += [0] * (n + 1 - len(widths))
-            widths[n] = max(widths[n], field_bits(*interval))
-    return tuple((f"{prefix}{n}", width) for n, width in enumerate(widths))
+def _slots_of(
+    formats: Iterable[Mapping[str, tuple[int, int]]], arrivals: Iterable[Mapping[str, int]],
+    prefix: str,
+) -> tuple[Fields, tuple[int, ...]]:  # fmt: skip
+    """(fields, clock in which each unit is wanted): one field per position, as wide as the widest
+    of any model and there for the first.
+
+    Fields share a unit with what arrives next to them, as long as that takes no more units than
+    fields without gaps; else they stand in the order in which they arrive.
+    """
+    widths: dict[int, int] = {}
+    first: dict[int, int] = {}
+    for intervals, clocks in zip(formats, arrivals, strict=True):
+        for n, (name, interval) in enumerate(sorted(intervals.items())):
+            widths[n] = max(widths.get(n, 0), field_bits(*interval))
+            first[n] = min(first.get(n, clocks[name]), clocks[name])
+    order = sorted(widths, key=lambda n: (first[n], n))
+    units: list[list[int]] = []
+    for n in order:
+        room = [
+            unit for unit in units
+            if sum(widths[k] for k in unit) + widths[n] <= UNIT
+        ]  # fmt: skip
+        if room:
+            room[-1].append(n)
+        else:
+            units.append([n])
+    taken = sum(-(-sum(widths[n] for n in unit) // UNIT) for unit in units)
+    if taken > -(-sum(widths.values()) // UNIT):
+        units = [order]
+    fields: list[tuple[str, int]] = []
+    for unit in units:
+        at = sum(bits for _, bits in fields)
+        if at % UNIT:
+            fields.append((f"gap{at}", -at % UNIT))
+        fields += [(f"{prefix}{n}", widths[n]) for n in unit]
+    wanted: dict[int, int] = {}
+    at = 0
+    for name, bits in fields:
+        if name.startswith(prefix):
+            clock = first[int(name.removeprefix(prefix))]
+            for k in range(at // UNIT, (at + bits - 1) // UNIT + 1):
+                wanted[k] = min(wanted.get(k, clock), clock)
+        at += bits
+    return tuple(fields), tuple(wanted[k] for k in sorted(wanted))
 
 
 @dataclass(frozen=True)
@@ -94,6 +131,25 @@ class MemoryMap:
 
     chip: ChipSpec
     models: tuple[Datapath, ...]
+
+    @cached_property
+    def draws(self) -> bool:
+        """Whether a model draws random numbers."""
+        return any(
+            v.op == "random" for m in self.models for v in topological(m.outputs.values())
+        )
+
+    @property
+    def registers(self) -> dict[str, int]:
+        """The registers in their order, with their bits."""
+        word = {"word_low": UNIT, "word_high": UNIT} if self.draws else {}
+        return {
+            "slot": self.slot_bits,
+            "populations": self.chip.populations.bit_length(),
+            "pending_words": (-(-self.chip.axons // PENDING_WORD)).bit_length(),
+            "stalls": UNIT,
+            **word,
+        }
 
     @property
     def neuron_bits(self) -> int:
@@ -146,6 +202,42 @@ class MemoryMap:
         return max(widths)
 
     @cached_property
+    def arrivals(self) -> tuple[dict[str, int], ...]:
+        """Per model the clock of the union pipeline in which each input is to be there."""
+        found = []
+        for model in self.models:
+            plan = schedule(model.outputs)
+            spare = self.chip.neuron_latency - plan.latency
+            unused = [f"state.{name}" for name in model.state]
+            found.append(
+                dict.fromkeys(unused, self.chip.neuron_latency)
+                | {name: spare + clock for name, clock in plan.arrivals().items()}
+            )
+        return tuple(found)
+
+    def wanted(self, region: str) -> tuple[int, ...]:
+        """The clock of the union pipeline in which each unit of a neuron's `state`, or of its
+        `parameters`, is to be there."""
+        return (self._states if region == "state" else self._parameters)[1]
+
+    @cached_property
+    def _states(self) -> tuple[Fields, tuple[int, ...]]:
+        return self._slots("state", (m.state for m in self.models))
+
+    @cached_property
+    def _parameters(self) -> tuple[Fields, tuple[int, ...]]:
+        return self._slots("parameter", (m.parameters for m in self.models))
+
+    def _slots(
+        self, kind: str, formats: Iterable[Mapping[str, tuple[int, int]]]
+    ) -> tuple[Fields, tuple[int, ...]]:
+        inputs = [
+            {name.removeprefix(f"{kind}."): clock for name, clock in arrivals.items()}
+            for arrivals in self.arrivals
+        ]
+        return _slots_of(formats, inputs, kind[0])
+
+    @cached_property
     def regions(self) -> dict[str, Region]:
         """All regions by name, in the order of their numbers."""
         chip = self.chip
@@ -153,7 +245,7 @@ class MemoryMap:
         sparse_words = (-(-chip.neurons // chip.sparse_lanes) * chip.delay_slots).bit_length()
         extent = max(sum(bits for _, bits in self.row_extent), sparse_words)
         found = [
-            Region("registers", len(REGISTERS), UNIT),
+            Region("registers", len(self.registers), UNIT),
             Region("synapses", chip.synapse_words, word_bits(chip)),
             _region(
                 "rows", chip.axons,
@@ -164,17 +256,17 @@ class MemoryMap:
                 "accumulators", chip.delay_slots << (self.word_bits + self.lane_bits),
                 chip.accumulator_bits,
             ),
-            _region("state", chip.neurons, _slots_of((m.state for m in self.models), "s")),
+            _region("state", chip.neurons, self._states[0]),
             Region(
                 "parameter_index", chip.neurons, max(1, (chip.parameter_sets - 1).bit_length())
             ),
-            _region(
-                "parameters", chip.parameter_sets,
-                _slots_of((m.parameters for m in self.models), "p"),
-            ),
+            _region("parameters", chip.parameter_sets, self._parameters[0]),
             _region(
                 "populations", chip.populations,
-                (("last", self.neuron_bits), ("output", 1), ("model", self.model_bits)),
+                (
+                    ("last", self.neuron_bits), ("single", 1), ("output", 1),
+                    ("model", self.model_bits),
+                ),
             ),
             _region(
                 "phases", chip.populations, (("countdown", PHASE_BITS), ("period", PHASE_BITS))
@@ -212,10 +304,13 @@ class MemoryMap:
         regions, chip = self.regions, self.chip
         word = first_word(seed)
         kept: dict[str, list[int]] = {name: [] for name in regions}
-        kept["registers"] = [
-            0, len(image.populations), -(-len(image.rows) // PENDING_WORD),
-            word & 0xFFFF, word >> 16, 0,
-        ]  # fmt: skip
+        registers = {
+            "populations": len(image.populations),
+            "pending_words": -(-len(image.rows) // PENDING_WORD),
+            "word_low": word & 0xFFFF,
+            "word_high": word >> UNIT,
+        }
+        kept["registers"] = [registers.get(name, 0) for name in self.registers]
         kept["synapses"] = image.memory.pack(chip)
         extent = Region("rows", 0, 0, self.row_extent)
         kept["rows"] = [
@@ -248,7 +343,10 @@ class MemoryMap:
                 )
             kept["populations"].append(
                 regions["populations"].pack(
-                    last=p.first + p.size - 1, output=p.output >= 0, model=p.model
+                    last=p.first + p.size - 1,
+                    single=p.size == 1,
+                    output=p.output >= 0,
+                    model=p.model,
                 )
             )
             kept["phases"].append(

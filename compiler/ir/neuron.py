@@ -28,7 +28,7 @@ from .language import (
 
 Unit = Literal["potential", "fraction", "count", "gain", "shift"]
 FRACTION_BITS = 12  # a fraction k stands for k / 2^12, so 1.0 is 4096
-MAX_GAIN = 8  # a current enters the potential times 2^gain, gain in 0..MAX_GAIN
+MAX_GAIN = 7  # a current enters the potential times 2^gain, gain in 0..MAX_GAIN
 
 
 @dataclass(frozen=True)

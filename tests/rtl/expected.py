@@ -2,143 +2,191 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
-import numpy as np
 from spikefab.compiler.ir import cycles
-from spikefab.compiler.ir.cores import Row
+from spikefab.compiler.ir.cores import CorePopulation, Row
 from spikefab.compiler.ir.machine import Machine
-from spikefab.compiler.ir.memory_map import MemoryMap, units
+from spikefab.compiler.ir.memory_map import MemoryMap, field_bits, units
 from spikefab.compiler.ir.program import Program
 from spikefab.compiler.ir.rows import DENSE
 from spikefab.rtl.emit import output_layout
-from spikefab.rtl.testbench import script_event, script_read, script_tick, script_write
+from spikefab.rtl.testbench import (
+    script_end,
+    script_event,
+    script_read,
+    script_tick,
+    script_write,
+)
 
-FIRST_SUM = 5  # clock of Deliver in which the first sum can be written, accumulate_latency apart
+FIRST_SUM = 4  # clock of Deliver in which the first sum can be written, accumulate_latency apart
 FIRST_STORE = 3  # the same of Update and a stored neuron, the pipeline's latency apart
+CHANGING = ("registers", "state", "phases", "pending")  # besides accumulators, what a run changes
+
+Ticks = Sequence[Mapping[int, int]]  # payload by source, of each tick
 
 
 class Expectation:
-    """One program on one core: the script of a run, and the log it must give."""
+    """One program on one core: the script of a run, and the log it must give.
+
+    A run is a list of samples, each of which begins with a restart and ends with reading the states
+    of all neurons. The memories may hold what another program left.
+    """
 
     def __init__(self, map: MemoryMap, program: Program) -> None:
         self.map, self.program, self.machine = map, program, Machine(program)
-        (self.core,) = self.machine.cores
-        self.width = output_layout(map)["value"].width
+        self.image = self.machine.cores[0].image
+        self._value_digits = _digits(output_layout(map)["value"].width)
+        self._neuron_digits = _digits(map.neuron_bits)
+        self._sum_digits = _digits(map.chip.accumulator_bits)
+        self._state_digits = _digits(map.regions["state"].bits)
+        self._update_digits = _digits(map.value_bits)
+        self._rows = [self._words(row) for row in self.image.rows]
+        digits = _digits(map.word_bits + map.slot_bits)
+        self._places = [
+            [f"{slot << map.word_bits | word:0{digits}x}" for word in range(1 << map.word_bits)]
+            for slot in range(map.chip.delay_slots)
+        ]
+        self._fields = [self._state_fields(n) for n in range(len(map.models))]
+        self._shown = {
+            p.first + n for p in self.image.populations if p.output >= 0 for n in range(p.size)
+        }
 
-    def script(self, events: list[dict[int, int]], dirty: bool) -> Iterator[str]:
-        """Load the program and run a tick per dict of payloads by source.
+    def script(self, samples: Sequence[Ticks]) -> Iterator[str]:
+        """Load the program, run the samples."""
+        contents = self.map.contents(self.image, self.program.seed)
+        contents["pending"] = [0] * self.map.regions["pending"].entries
+        regions, slots = [name for name in contents if name != "accumulators"], self._slots(0)
+        for sample in samples:
+            for region in regions:
+                yield from script_write(self.map, region, contents[region])
+            for slot in slots:
+                first = slot << (self.map.word_bits + self.map.lane_bits)
+                sums = [0] * self.machine.cores[0].accumulators.shape[1]
+                yield from script_write(self.map, "accumulators", sums, first)
+            for events in sample:
+                for source, payload in events.items():
+                    for _, axon in self.machine._routes[source]:
+                        yield script_event(axon, payload)
+                yield script_tick()
+            yield from script_read(self.map, "state", 0, self.image.neurons)
+            regions, slots = list(CHANGING), self._slots(len(sample))
+        yield script_end()
 
-        dirty: the memories may hold what another program left.
-        """
-        image = self.core.image
-        contents = self.map.contents(image, self.program.seed)
-        places = self.map.chip.delay_slots << (self.map.word_bits + self.map.lane_bits)
-        if dirty:
-            contents["accumulators"] = [0] * places
-            contents["pending"] = [0] * self.map.regions["pending"].entries
-        for region, entries in contents.items():
-            yield from script_write(self.map, region, entries)
-        for tick in events:
-            for source, payload in tick.items():
-                for _, axon in self.machine._routes[source]:
-                    yield script_event(axon, payload)
-            yield script_tick()
-        yield from script_read(self.map, "state", 0, image.neurons)
-        yield "0" * 16
+    def _slots(self, ticks: int) -> list[int]:
+        """Delay slots that may hold sums after so many ticks; all before a program's first."""
+        chip = self.map.chip
+        ahead = self.program.synapses.delays[-1] if ticks else chip.delay_slots
+        return [(ticks + n) % chip.delay_slots for n in range(ahead)]
 
-    def log(self, events: list[dict[int, int]]) -> Iterator[str]:
-        """The lines of the log, in the order that the testbench writes them."""
-        for tick in events:
-            for source, payload in tick.items():
-                self.machine._send(source, payload)
-            yield from self._deliver()
-            (clocks,), spikes, values = self.machine.step_tick([])
-            yield self._report(1, clocks[0])
-            yield from self._update(spikes, values)
-            yield self._report(2, clocks[1])
-            yield from self._emit(spikes, values)
-            yield self._report(3, clocks[2])
-        for entry in self._states():  # as the host reads them back
-            real = units(self.map.regions["state"], [entry])[: self.map.regions["state"].units]
-            yield from (f"M {unit:04x}" for unit in real)
+    def log(self, samples: Sequence[Ticks]) -> Iterator[tuple[str, str]]:
+        """(where in the run, lines of the log), tick by tick, as the testbench writes them."""
+        for number, sample in enumerate(samples):
+            where = f"sample {number}, " if len(samples) > 1 else ""
+            self.machine.restart()
+            for tick, events in enumerate(sample):
+                yield f"{where}tick {tick}", "".join(f"{line}\n" for line in self._tick(events))
+            lines = (f"M {unit:04x}\n" for unit in self._states())
+            yield f"{where}the states read back", "".join(lines)
 
-    def _states(self) -> Iterator[int]:
-        """The entry of each neuron in the memory of states."""
-        for p in self.core.image.populations:
-            model = self.map.models[p.model]
-            for address in range(p.first, p.first + p.size):
-                yield self.map._entry("state", "s", model.state, self.core.state[address])
+    def _tick(self, events: Mapping[int, int]) -> Iterator[str]:
+        for source, payload in events.items():
+            self.machine._send(source, payload)
+        yield from self._deliver()
+        (clocks,), spikes, values = self.machine.step_tick([])
+        yield self._report(1, clocks[0])
+        yield from self._update(spikes, values)
+        yield self._report(2, clocks[1])
+        yield from self._emit(spikes, values)
+        yield self._report(3, clocks[2])
 
     def _report(self, phase: int, clocks: int) -> str:
-        return f"O {phase} {self._hex(0, self.map.neuron_bits)} {self._hex(clocks, self.width)}"
-
-    def _hex(self, value: int, bits: int) -> str:
-        return f"{value & ((1 << bits) - 1):0{-(-bits // 4)}x}"
+        return f"O {phase} {0:0{self._neuron_digits}x} {clocks:0{self._value_digits}x}"
 
     def _deliver(self) -> Iterator[str]:
-        core, chip = self.core, self.map.chip
-        clock = FIRST_SUM + chip.accumulate_latency
-        sums = core.accumulators.copy()
-        for axon, row in enumerate(core.image.rows):
-            clock += axon % cycles.PENDING_WORD == 0
-            for _ in range(core.pending.get(axon, 0)):
-                for n in range(row.words):
-                    for lane, slot, word, total in self._word(row, n, sums):
-                        place = self._hex(slot << self.map.word_bits | word,
-                                          self.map.word_bits + self.map.slot_bits)
-                        total_text = self._hex(total, chip.accumulator_bits)
-                        yield f"R {clock + n} {lane} {place} {total_text}"
-                clock += row.words + (0 if row.follows else cycles.row_gap(chip))
+        core, chip, tick = self.machine.cores[0], self.map.chip, self.machine.tick
+        sums = core.accumulators.tolist()
+        mask, digits = (1 << chip.accumulator_bits) - 1, self._sum_digits
+        walked = FIRST_SUM + chip.accumulate_latency
+        for axon in sorted(core.pending):
+            row, words = self.image.rows[axon], self._rows[axon]
+            cost = len(words) + (0 if row.follows else cycles.row_gap(chip))
+            for _ in range(core.pending[axon]):
+                clock = walked + 1 + axon // cycles.PENDING_WORD
+                for word in words:
+                    for lane, delay, place, target, weight in word:
+                        slot = (tick + delay) % chip.delay_slots
+                        sums[slot][target] = total = sums[slot][target] + weight
+                        yield (f"R {clock} {lane} {self._places[slot][place]} "
+                               f"{total & mask:0{digits}x}")  # fmt: skip
+                    clock += 1
+                walked += cost
 
-    def _word(
-        self, row: Row, n: int, sums: np.ndarray
-    ) -> list[tuple[int, int, int, int]]:
-        """(lane, slot, word, sum) of each lane that a synapse word touches, lanes rising."""
-        memory, chip = self.core.image.memory, self.map.chip
-        lanes, slots = chip.lanes, chip.delay_slots
-        at, tick = row.address + n, self.machine.tick
-        places = []
-        if row.kind == DENSE:
-            slot = (tick + row.delay) % slots
-            places = [(slot, (row.begin + n) * lanes + k, memory.weight[at, k])
-                      for k in range(lanes)]
-        else:
-            places = [((tick + int(memory.delay[at, j])) % slots, int(memory.target[at, j]),
-                       memory.weight[at, j]) for j in np.flatnonzero(memory.weight[at])]
-        found = []
-        for slot, target, weight in places:
-            sums[slot, target] += weight
-            found.append((target % lanes, slot, target // lanes, int(sums[slot, target])))
-        return sorted(found)
+    def _words(self, row: Row) -> list[list[tuple[int, int, int, int, int]]]:
+        """(lane, delay, accumulator word, target, weight) of what each synapse word adds to."""
+        memory, lanes = self.image.memory, self.map.chip.lanes
+        words = []
+        for n, at in enumerate(range(row.address, row.address + row.words)):
+            weights = memory.weight[at].tolist()
+            if row.kind == DENSE:
+                word, first = row.begin + n, (row.begin + n) * lanes
+                words.append([(k, row.delay, word, first + k, w) for k, w in enumerate(weights)])
+                continue
+            target, delay = memory.target[at].tolist(), memory.delay[at].tolist()
+            added = zip(target, delay, weights, strict=False)
+            words.append(sorted((t % lanes, d, t // lanes, t, w) for t, d, w in added if w))
+        return words
 
     def _update(self, spikes: Mapping[int, int], values: Mapping[int, int]) -> Iterator[str]:
-        map, core, tick = self.map, self.core, self.machine.tick - 1
+        map, tick = self.map, self.machine.tick - 1
         clock = FIRST_STORE + map.chip.neuron_latency
-        for p in core.image.populations:
+        mask = (1 << map.value_bits) - 1
+        for p in self.image.populations:
             clock += cycles.POPULATION_CLOCKS
             if tick < p.start or (tick - p.start) % p.period:
                 continue
-            model = map.models[p.model]
-            for address in range(p.first, p.first + p.size):
-                neuron = core.image.first + address
-                value = spikes.get(neuron, 0) if model.spikes else values[neuron]
-                state = map._entry("state", "s", model.state, core.state[address])
-                yield (f"N {clock} {self._hex(address, map.neuron_bits)} "
-                       f"{self._hex(state, map.regions['state'].bits)} "
-                       f"{self._hex(value, map.value_bits)}")
+            given = spikes if map.models[p.model].spikes else values
+            for address, state in enumerate(self._entries(p), p.first):
+                value = given.get(self.image.first + address, 0) & mask
+                yield (f"N {clock} {address:0{self._neuron_digits}x} "
+                       f"{state:0{self._state_digits}x} {value:0{self._update_digits}x}")
                 clock += 1
 
     def _emit(self, spikes: Mapping[int, int], values: Mapping[int, int]) -> Iterator[str]:
-        map, first = self.map, self.core.image.first
-        shown = {
-            first + p.first + n for p in self.core.image.populations if p.output >= 0
-            for n in range(p.size)
-        }
-        for neuron, value in sorted((dict(spikes) | dict(values)).items()):
-            if neuron in shown:
-                raw = self._hex(self._as_bits(value), self.width)
-                yield f"O 0 {self._hex(neuron - first, map.neuron_bits)} {raw}"
+        mask = (1 << self.map.value_bits) - 1
+        for neuron, value in sorted((*spikes.items(), *values.items())):
+            address = neuron - self.image.first
+            if address in self._shown:
+                yield (f"O 0 {address:0{self._neuron_digits}x} "
+                       f"{value & mask:0{self._value_digits}x}")
 
-    def _as_bits(self, value: int) -> int:
-        return value & ((1 << self.map.value_bits) - 1)
+    def _state_fields(self, model: int) -> list[tuple[str, int, int]]:
+        """(name, mask, place in the entry) of each state variable of a model."""
+        fields = self.map.regions["state"].fields
+        starts = itertools.accumulate((bits for _, bits in fields), initial=0)
+        place = {field: at for (field, _), at in zip(fields, starts, strict=False)}
+        return [
+            (name, (1 << field_bits(*interval)) - 1, place[f"s{n}"])
+            for n, (name, interval) in enumerate(sorted(self.map.models[model].state.items()))
+        ]
+
+    def _entries(self, p: CorePopulation) -> Iterator[int]:
+        """The entries of a population's neurons in the memory of states."""
+        fields = self._fields[p.model]
+        for state in self.machine.cores[0].state[p.first : p.first + p.size]:
+            entry = 0
+            for name, mask, at in fields:
+                entry |= (state[name] & mask) << at
+            yield entry
+
+    def _states(self) -> Iterator[int]:
+        """What the host gets that reads the states of all neurons."""
+        region = self.map.regions["state"]
+        for p in self.image.populations:
+            for entry in self._entries(p):
+                yield from units(region, [entry])[: region.units]
+
+
+def _digits(bits: int) -> int:
+    return -(-bits // 4)

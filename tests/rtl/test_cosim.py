@@ -22,19 +22,31 @@ def test_many_programs_on_many_chips(chip: int, tmp_path: cosim.Path) -> None:
     cosim.check(chip, range(20), ticks=64, folder=tmp_path)
 
 
+def test_a_volume_goes_on_where_it_stopped(
+    tmp_path: cosim.Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = tmp_path / "results.jsonl"
+    assert cosim.volume(results, 1, 3, 4)
+    assert cosim.volume(results, 2, 3, 4)
+    assert len(results.read_text().splitlines()) == 2
+    printed = capsys.readouterr().out
+    assert printed.count(f"chip {cosim.FIRST_CHIP}: equal") == 1
+    assert "6 programs, 24 ticks," in printed
+
+
 @pytest.mark.parametrize(
     ("file", "right", "wrong"),
     [
-        ("accumulators.py", "bank.data.as_signed() + weight3", "bank.data.as_signed() - weight3"),
-        ("deliver.py", "left == 1", "left <= 2"),
+        ("accumulators.py", "there + weight[lane]", "there - weight[lane]"),
+        ("deliver.py", "left == 2", "left <= 3"),
         ("neurons.py", "phase.countdown == 0", "phase.countdown <= 1"),
         ("emit.py", "same.eq(word_there & ", "same.eq(0 & "),
-        ("core.py", "slot.eq(slot + 1)", "slot.eq(slot + 3)"),
+        ("core.py", 'registers["slot"] + 1', 'registers["slot"] + 3'),
         ("neurons.py", "CLOCKS = 3", "CLOCKS = 4"),
     ],
 )
 def test_a_planted_error_is_found(
     file: str, right: str, wrong: str, tmp_path: cosim.Path
 ) -> None:
-    with pytest.raises(cosim.Difference):
+    with pytest.raises(cosim.Difference, match=r"\nreplay: python tests/rtl/cosim.py 0 0 "):
         cosim.check(0, range(5), ticks=16, folder=tmp_path, planted=(file, right, wrong))

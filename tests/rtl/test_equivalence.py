@@ -101,19 +101,24 @@ def forgets_a_bit(x: Any, k: Any, *arguments: Any) -> Any:
     return ROUNDED_SHIFT(x, k, *arguments)[1:] << 1
 
 
+def forgets_what_it_cut(x: Any, k: int) -> Any:
+    return lowering.Cat(x[-1], x >> k).as_signed()
+
+
 ROUNDED_SHIFT = lowering._rounded_shift
 
 
-@pytest.mark.parametrize(("operator", "planted"), [
-    ("_saturated", saturates_one_too_low),
-    ("_rounded_shift", rounds_down),
-    ("_rounded_shift", forgets_a_bit),
+@pytest.mark.parametrize(("operator", "leak", "planted"), [
+    ("_saturated", "multiply", saturates_one_too_low),
+    ("_rounded_shift", "shift", rounds_down),
+    ("_rounded_shift", "shift", forgets_a_bit),
+    ("_half_rounded", "multiply", forgets_what_it_cut),
 ])  # fmt: skip
 def test_a_wrong_operator_is_found(
-    monkeypatch: pytest.MonkeyPatch, operator: str, planted: Callable[..., Any]
+    monkeypatch: pytest.MonkeyPatch, operator: str, leak: str, planted: Callable[..., Any]
 ) -> None:
     monkeypatch.setattr(lowering, operator, planted)
-    check_found(outputs_of("lif", 8))
+    check_found(outputs_of("lif", 8, leak=leak))
 
 
 def test_a_multiplier_of_one_clock_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,13 +138,13 @@ def test_another_comparison_is_found() -> None:
 
 def test_another_latency_is_found() -> None:
     class Late(Pipeline):  # type: ignore[misc]
-        """Has one register more than it says."""
+        """Has one register more than it says, before each output."""
 
         more = 0
 
         @property
-        def latency(self) -> int:
-            return super().latency + self.more
+        def departures(self) -> dict[str, int]:
+            return {name: clock + self.more for name, clock in super().departures.items()}
 
         def elaborate(self, platform: Any) -> Any:
             self.more = 1
