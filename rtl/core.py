@@ -160,7 +160,7 @@ class Core(wiring.Component):
             accumulators.clear.eq(neurons.take | host.clear),
             accumulators.given.eq(host.given),
             accumulators.whole.eq(phase != IDLE),
-            accumulators.unit.eq(host.offset),
+            accumulators.unit.eq(host.offset[: regions["accumulators"].unit_bits]),
             Cat(accumulators.neuron, accumulators.now).eq(
                 Mux(phase == IDLE, host.place, Cat(taken, slot))
             ),
