@@ -5,7 +5,7 @@ STAMP := .venv/.ready
 PEER_STAMP := .venv-peers/.ready
 WORKERS ?= 2
 
-.PHONY: demo test setup peers prove lint types unit clean
+.PHONY: demo test setup peers figures prove lint types unit clean
 
 demo: $(STAMP)
 	$(BIN)/spikefab demo
@@ -25,6 +25,11 @@ unit: $(STAMP)
 # What takes longer than `make test` may.
 prove: $(STAMP)
 	$(BIN)/pytest -n $(WORKERS) -m prove
+
+# Synthesis, place and route of a core on three FPGAs: docs/gateware.md.
+figures: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[fpga]'
+	$(BIN)/python -m spikefab.bench.gateware
 
 setup: $(STAMP)
 
