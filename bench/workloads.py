@@ -227,7 +227,7 @@ def _random_nets(max_delay: int) -> tuple[RandomNet, ...]:
         for size, neurons, steps in (
             ("1k", 1_000, 300_000),
             ("10k", 10_000, 30_000),
-            ("100k", 100_000, 600),
+            ("100k", 100_000, 2_400),
             ("1M", 1_000_000, 40),
         )
     )

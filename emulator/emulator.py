@@ -152,7 +152,8 @@ class Emulator:
 
     def _lay_out(self) -> None:
         self._layouts: dict[tuple[bool, int], Layout] = {}
-        self._pace = Pace(len(shares(self.program.neurons, self.threads)))
+        neurons = self.program.neurons
+        self._pace = Pace(len(shares(neurons, self.threads)), neurons)
 
     def _layout(self, payload: bool = False, threads: int = 1) -> Layout:
         program = self.program

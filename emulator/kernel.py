@@ -419,7 +419,7 @@ def run(
                 if len(blocks):
                     {deliver_dense}
                 {walk.strip() if shape.counting == "rows" else "pass"}
-                if worker == 0:
+                if u % workers == worker:
                     control[{EVENTS}] += n
                     total, clocks = {sums}
                     control[{SYNAPTIC}] += total

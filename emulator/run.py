@@ -23,8 +23,9 @@ from .memory import Memory
 
 CALL_SECONDS = 0.5  # a call into the kernel lasts about this long where a run is longer
 FIRST_CALL = 50_000_000  # neuron updates in the first call of a batch
-FIRST_TICKS = 20_000_000  # the same of a single run, and of a call that tries other threads
-EXPLORE = 4  # every how many calls the number of threads that was slower gets another try
+TRIAL = 20_000_000  # the same of a single run, and of a call that tries other threads
+EXPLORE = 16  # a try of the slower number of threads takes its ticks from so many times as many
+GAIN = 1.25  # how much faster the other number of threads must be for a change
 
 
 @dataclass
@@ -32,28 +33,39 @@ class Pace:
     """How long a tick takes with one thread and with all: the faster is what goes on.
 
     Which it is depends on the size of the network, and on what else the machine has to do. The
-    result of a run does not depend on it.
+    result of a run does not depend on it. A try lasts `TRIAL` neuron updates. A change needs a
+    clear gain (`GAIN`), as the first ticks after a pause are slow in either way.
     """
 
     threads: int
+    neurons: int
     seconds: dict[int, float] = field(default_factory=dict)
-    calls: int = 0
+    present: int | None = None
+    ticks: int = 0
 
-    def choose(self) -> tuple[int, bool]:
-        """How many threads the next call uses, and whether that is a mere try."""
-        self.calls += 1
+    @property
+    def trial(self) -> int:
+        """Ticks of a try."""
+        return max(16, TRIAL // self.neurons)
+
+    def choose(self) -> tuple[int, int | None]:
+        """How many threads the next call uses, and for at most how many ticks, if it is a try."""
         for threads in (self.threads, 1):
             if threads not in self.seconds:
-                return threads, True
+                return threads, self.trial
         best = min(self.seconds, key=self.seconds.__getitem__)
-        if self.threads > 1 and self.calls % EXPLORE == 0:
-            return 1 if best > 1 else self.threads, True
-        return best, False
+        present = self.present or best
+        self.present = best if self.seconds[best] * GAIN < self.seconds[present] else present
+        if self.threads > 1 and self.ticks >= EXPLORE * self.trial:
+            self.ticks = 0
+            return 1 if self.present > 1 else self.threads, self.trial
+        return self.present, None
 
-    def note(self, threads: int, seconds: float) -> None:
-        """Take account of what a tick took: good news at once, a slow call by half."""
-        before = self.seconds.get(threads, seconds)
-        self.seconds[threads] = min(seconds, (before + seconds) / 2)
+    def note(self, threads: int, ticks: int, seconds: float) -> None:
+        """Take account of what a call took: good news at once, a slow call by half."""
+        self.ticks += ticks
+        took = seconds / ticks
+        self.seconds[threads] = min(took, (self.seconds.get(threads, took) + took) / 2)
 
 
 @dataclass(eq=False)
@@ -122,11 +134,10 @@ class Run:
         """Run on from the present tick. Threads share out neurons; `layouts` is by threads."""
         buffer = self._state_buffer(1)
         teams: dict[int, list[_Worker]] = {}
-        at, first = self.first_tick, max(16, FIRST_TICKS // self.program.neurons)
-        ticks = first
+        at, ticks = self.first_tick, pace.trial
         began = time.monotonic()
         while at < self.last_tick:
-            threads, trial = pace.choose()
+            threads, limit = pace.choose()
             layout = layouts(threads)
             workers = len(layout.workers)
             if threads not in teams:
@@ -136,7 +147,7 @@ class Run:
                 memory.acc = memory.acc.astype(layout.shape.accumulator)
             memory.regroup(workers)
             shared = np.zeros(1, np.int64), np.zeros(2, np.int64)  # barrier, stop
-            until = min(self.last_tick, at + (min(first, ticks) if trial else ticks))
+            until = min(self.last_tick, at + (ticks if limit is None else min(limit, ticks)))
             for worker in team:
                 self._set(worker, at, memory.word)
             jobs = [
@@ -150,7 +161,7 @@ class Run:
             done = int(team[0].control[kernel.TICK]) - at
             at += done
             if done:
-                pace.note(threads, spent / done)
+                pace.note(threads, done, spent)
                 ticks = max(1, min(4 * ticks, int(done * CALL_SECONDS / max(spent, 1e-6))))
             for worker in team:
                 self._grow(worker)
@@ -414,9 +425,9 @@ class Run:
     def _cycles(self, layout: Layout, team: list[_Worker]) -> NDArray[np.int32] | None:
         if not self.counts:
             return None
-        shape = (-1, self.span, self.program.cores, 3)
+        shape = (self.given.samples, self.span, self.program.cores, 3)
         if self.given.batch:
-            counted = np.concatenate([w.cycles.reshape(shape) for w in team])
+            counted = np.concatenate([w.cycles.ravel() for w in team]).reshape(shape)
         else:
             counted = np.zeros((1, *shape[1:]), np.int32)
             if team:

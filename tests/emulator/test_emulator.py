@@ -20,7 +20,7 @@ PROGRAMS = int(os.environ.get("SPIKEFAB_PROGRAMS", "40"))
 @pytest.fixture(autouse=True)
 def short_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every run change the number of its threads on the way."""
-    monkeypatch.setattr(run, "FIRST_TICKS", 1)
+    monkeypatch.setattr(run, "TRIAL", 1)
     monkeypatch.setattr(run, "CALL_SECONDS", 0.0)
 
 
@@ -79,17 +79,34 @@ def test_asking_for_accumulators_ahead_changes_nothing(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("slower", [1, 2])
 def test_the_faster_number_of_threads_is_used_and_the_other_tried_at_times(slower: int) -> None:
-    pace = run.Pace(2)
-    used = []
-    for _ in range(40):
-        threads, _ = pace.choose()
-        used.append(threads)
-        pace.note(threads, 2.0 if threads == slower else 1.0)
-    assert used.count(slower) == 40 // run.EXPLORE + 1
-    for _ in range(10):  # what was slow has become fast
-        threads, _ = pace.choose()
-        pace.note(threads, 0.5 if threads == slower else 1.0)
+    pace = run.Pace(2, neurons=1)
+    ticks = {1: 0, 2: 0}
+
+    def call(seconds: float) -> None:
+        threads, limit = pace.choose()
+        done = limit or 40
+        ticks[threads] += done
+        pace.note(threads, done, done * (seconds if threads == slower else 1.0))
+
+    while sum(ticks.values()) < 4000:
+        call(2.0)
+    assert pace.trial <= ticks[slower] <= 4000 / run.EXPLORE + pace.trial
+    while sum(ticks.values()) < 4400:  # what was slow has become fast
+        call(0.5)
     assert pace.choose()[0] == slower
+    before = ticks[slower]
+    while sum(ticks.values()) < 4700:  # and then a little slow again
+        call(0.9 * run.GAIN)
+    assert ticks[slower] > before + 200
+
+
+@pytest.mark.parametrize("samples", [None, 3])
+@pytest.mark.parametrize("steps", [None, 0])
+def test_a_run_without_input_or_steps_is_empty(samples: int | None, steps: int | None) -> None:
+    program, _ = sf.compile(recurrent(np.random.default_rng(1), False), chip="auto")
+    ran = sf.Emulator(program).run(None, steps, samples=samples)
+    assert ran.cycles is not None and ran.cycles.shape[:2] == (samples or 1, 0)
+    assert ran.counters["events"] == 0
 
 
 @pytest.mark.prove
