@@ -194,7 +194,10 @@ class EmitHarness(wiring.Component):
         ]
         given = self.event.valid & self.event.ready
         ending = later(m, emit.done)
+        axons = [data.View(route.shape(), word[: len(route.as_value())]).axon for word in routes]
         m.d.comb += [
+            *(Assume(axon < map.chip.axons, "an axon of the chip") for axon in axons),
+            Assume(self.event.payload.axon < map.chip.axons, "an axon of the chip"),
             Assume(~((self.push | self.start) & emitting), "one phase at a time"),
             Assume(~(self.push & self.start), "one phase at a time"),
             Assume(~self.push | (count < neurons), "a neuron is listed once"),
@@ -211,6 +214,10 @@ class EmitHarness(wiring.Component):
             Assert(
                 emit.list_address == Mux(spent < count, spent, count)[: map.neuron_bits],
                 "the list is read in order",
+            ),
+            Assert(
+                ~turn | (emit.route_data[: len(route.as_value())] == route.as_value()),
+                "the route is that of the entry",
             ),
             Assert(count <= neurons, "lemma"),
             Assert(emitting | (spent == 0), "lemma"),

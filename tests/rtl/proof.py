@@ -34,7 +34,7 @@ from amaranth.hdl import (
 from amaranth.hdl._ast import AnySeq
 from amaranth.lib.memory import Memory
 
-SETTLE = 4  # clocks in which registers that only follow others come to hold the same
+SETTLE = 8  # clocks in which registers that only follow others come to hold the same
 TIMEOUT = 1200  # seconds for a question to the solver
 
 
