@@ -11,10 +11,9 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from ..compiler.ir.cycles import take_clocks
 from ..compiler.ir.memory_map import UNIT, MemoryMap, sparse_entry
 from .deliver import struct
-
-CLOCKS = 2  # from the read of a synapse word to the accumulators' data
 
 
 class Retired(wiring.Signature):
@@ -35,9 +34,9 @@ class Accumulators(wiring.Component):
     """Banks of accumulators with an adder each.
 
     add, sparse, word, slot: a synapse word is being read (its data is `synapses`, one clock later).
-    take, neuron, now: read the sum of a neuron in slot `now`, `current` two clocks later; with
+    take, neuron, now: read the sum of a neuron in slot `now`, `current` `take_clocks` later; with
     `store` its unit `unit` (all, if `whole`) is written back, as 0 with `clear`, else with the bits
-    of `given` set, which is to be 0 but in the clock after. No `take` within
+    of `given` set, which is to be 0 but in the clock before `current`. No `take` within
     `accumulate_latency` + 2 clocks of an `add`, and none of the other kind.
     """
 
@@ -98,13 +97,9 @@ class Accumulators(wiring.Component):
             if map.slot_bits:
                 entry_slot = (slot + entry.delay)[: map.slot_bits]
             sparse_place = _place(map, entry.target[ratio:], entry_slot)
-            m.d.comb += place[j].eq(
-                Mux(
-                    self.take,
-                    _place(map, taken, self.now),
-                    Mux(sparse, sparse_place, _place(map, word, slot)),
-                )
-            )
+            # What comes from the memory comes late: it is chosen last.
+            other = Mux(self.take, _place(map, taken, self.now), _place(map, word, slot))
+            m.d.comb += place[j].eq(Mux(sparse & ~self.take, sparse_place, other))
             for group in range(lanes // groups):
                 lane = group * groups + j
                 here = entry.target[:ratio] == group
@@ -115,26 +110,34 @@ class Accumulators(wiring.Component):
                         Mux(
                             self.take,
                             self.store & (self.neuron[: map.lane_bits] == lane),
-                            adding & (~sparse | (here & (entry.weight != 0))),
+                            adding & (~sparse | here),
                         )
                     ),
                 ]  # fmt: skip
 
-        # Clock 2: the sums are there; write back, `accumulate_latency` - 2 clocks later.
+        # Clock 2: the sums are there; write back, `accumulate_latency` - 2 clocks later: where
+        # that is two or more, one of them lies before the adder, the rest behind it. A sparse entry
+        # without a weight is none, and has no place of its own.
         steps = chip.accumulate_latency - 2
-        write = later(m, on, steps, "write")
+        before = take_clocks(chip) - 2
+        entries = Signal(reset_less=True)
+        m.d.sync += entries.eq(sparse & ~self.take)
+        live = Cat(~entries | (weight[n % groups] != 0) for n in range(lanes))
+        write = later(m, on & live, steps, "write")
         write_place = [later(m, p, 1 + steps, f"write_place{j}") for j, p in enumerate(place)]
         chosen = Signal(self.units, reset_less=True)
         m.d.sync += chosen.eq(Mux(self.whole, -1, 1 << self.unit))
         chosen = later(m, chosen, steps, "chosen")
+        clear = later(m, clear, before, "cleared")
         given = self.given.replicate(self.units)[: chip.accumulator_bits]
         read = []
         for lane in range(lanes):
             there = Signal(signed(chip.accumulator_bits), name=f"there{lane}")
+            held = later(m, there, before, f"held{lane}").as_signed()
+            added = later(m, weight[lane], before, f"added{lane}").as_signed()
             total = Signal(chip.accumulator_bits, name=f"sum{lane}")
-            added = (there + weight[lane].as_signed())[: len(total)]
-            m.d.comb += total.eq(Mux(clear, 0, added | given))
-            written = later(m, total, steps, f"write_sum{lane}")
+            m.d.comb += total.eq(Mux(clear, 0, (held + added)[: len(total)] | given))
+            written = later(m, total, steps - before, f"write_sum{lane}")
             for n in range(self.units):
                 part = slice(n * UNIT, min((n + 1) * UNIT, chip.accumulator_bits))
                 bank = Memory(shape=part.stop - part.start, depth=1 << place_bits, init=[])
@@ -152,9 +155,9 @@ class Accumulators(wiring.Component):
                 self.retired.place.word_select(lane, place_bits).eq(write_place[lane % groups]),
                 self.retired.sum.word_select(lane, chip.accumulator_bits).eq(written),
             ]
-            read.append(there)
+            read.append(held)
 
-        lane = later(m, self.neuron[: map.lane_bits], 1, "lane")
+        lane = later(m, self.neuron[: map.lane_bits], 1 + before, "lane")
         m.d.sync += self.current.eq(Array(read)[lane] if lanes > 1 else read[0])
         return m
 

@@ -8,9 +8,9 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..compiler.ir.cycles import take_clocks
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.memory_map import UNIT, MemoryMap, Region
-from .accumulators import CLOCKS as ACCUMULATOR_CLOCKS
 from .accumulators import Accumulators, Retired, later
 from .deliver import Deliver
 from .emit import CLOCK_BITS, Emit, event_layout, list_layout, output_layout
@@ -21,7 +21,7 @@ from .primitives import SinglePortMemory, Target
 WRITTEN = ("state", "payloads")  # by the core itself, not only its host
 TABLES = ("pending", "populations", "phases")  # small regions that share a memory
 SPREAD = ("state", "parameters")  # each unit is read when it is wanted
-READ_CLOCKS = 4  # from an accepted read to its data; of an accumulator one more
+READ_CLOCKS = 4  # from an accepted read to its data, but of an accumulator
 IDLE, DELIVER, UPDATE, EMIT = range(4)
 
 
@@ -30,7 +30,7 @@ class MemoryPort(wiring.Signature):
 
     An access is taken in a clock with `ready`, which is when the core is between ticks and no
     accumulator is being read or written; what is read comes with `read_valid`, four clocks later
-    (of an accumulator five). Addresses are `MemoryMap.address`.
+    (of an accumulator three after `take_clocks`). Addresses are `MemoryMap.address`.
     """
 
     def __init__(self, address_bits: int) -> None:
@@ -81,8 +81,8 @@ class Core(wiring.Component):
         m = Module()
         map = self.map
         regions = map.regions
-        steps = map.chip.accumulate_latency - 2
-        m.submodules.deliver = deliver = Deliver(map, ACCUMULATOR_CLOCKS + steps - 1)
+        waits = map.chip.synapse_latency - 1
+        m.submodules.deliver = deliver = Deliver(map, map.chip.accumulate_latency - 1 + waits)
         m.submodules.accumulators = accumulators = Accumulators(map)
         m.submodules.neurons = neurons = Neurons(map, self.target)
         m.submodules.emit = emit = Emit(map)
@@ -113,11 +113,11 @@ class Core(wiring.Component):
             deliver.row_data.eq(memories["rows"].data),
             memories["rows"].address.eq(deliver.row_address),
             memories["rows"].enable.eq(deliver.row_enable),
-            accumulators.add.eq(deliver.read),
-            accumulators.sparse.eq(deliver.sparse),
-            accumulators.word.eq(deliver.word),
-            accumulators.slot.eq(deliver.to_slot),
-            accumulators.synapses.eq(synapses.read_data),
+            accumulators.add.eq(later(m, deliver.read, waits, "adding")),
+            accumulators.sparse.eq(later(m, deliver.sparse, waits, "sparse")),
+            accumulators.word.eq(later(m, deliver.word, waits, "word")),
+            accumulators.slot.eq(later(m, deliver.to_slot, waits, "to_slot")),
+            accumulators.synapses.eq(later(m, synapses.read_data, waits, "synapses")),
         ]
         if "payloads" in memories:
             m.d.comb += [
@@ -355,7 +355,7 @@ class _Host:
             *(self.shown[name].eq(tables.host_data) for name in TABLES),
         ]
         late = self._accumulators(m, core, accumulators)
-        self._synapses(m, map, synapses)
+        self._synapses(m, core, synapses)
         # In two steps, as the synapses' memory is slow and far.
         region = later(m, self._region, 1, "host_region")
         others = {name: shown for name, shown in self.shown.items() if name != "synapses"}
@@ -396,11 +396,12 @@ class _Host:
             m.d.sync += self.busy.eq(1)
         with m.Elif(clock == 2 * latency):
             m.d.sync += self.busy.eq(0)
+        giving = later(m, again, take_clocks(map.chip) - 2, "giving")
         m.d.sync += [
             chosen.eq(asked),
             again.eq(clock == latency - 1),
             clock.eq(Mux(self.busy, clock + 1, 0)),
-            self.given.eq(Mux(self._write & again, self.data, 0)),
+            self.given.eq(Mux(self._write & giving, self.data, 0)),
         ]
         parts = [accumulators.current[n * UNIT :][:UNIT] for n in range(region.units)]
         unit = self.offset[: region.unit_bits]
@@ -411,15 +412,23 @@ class _Host:
             self.place.eq(self.offset[region.unit_bits :]),
             self.shown["accumulators"].eq(Array(parts)[unit] if region.units > 1 else parts[0]),
         ]
-        return ~self._write & (clock == 4)
+        return ~self._write & (clock == 2 + take_clocks(map.chip))
 
-    def _synapses(self, m: Module, map: MemoryMap, synapses: SinglePortMemory) -> None:
+    def _synapses(self, m: Module, core: Core, synapses: SinglePortMemory) -> None:
+        map, port = core.map, core.memory
         region = map.regions["synapses"]
         unit = self.offset[: region.unit_bits]
+        # Decoded in the clock before, as the memory is slow and far.
+        write, mask = Signal(name="synapse_write"), Signal(region.units, name="synapse_mask")
+        asked = port.address[map.offset_bits :] == self._number("synapses")
+        m.d.sync += [
+            write.eq(self.asked & port.write & asked),
+            mask.eq(Cat(port.address[: region.unit_bits] == n for n in range(region.units))),
+        ]
         m.d.comb += [
             synapses.write_data.eq(Cat(*[self.data] * region.units)),
-            synapses.write_mask.eq(Cat(unit == n for n in range(region.units))),
-            synapses.write.eq(self.write("synapses")),
+            synapses.write_mask.eq(mask),
+            synapses.write.eq(write),
         ]
         with m.If(self.active):
             m.d.comb += synapses.address.eq(self.offset[region.unit_bits :])

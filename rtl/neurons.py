@@ -6,6 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..compiler.ir.cycles import take_clocks
 from ..compiler.ir.language import topological
 from ..compiler.ir.memory_map import PHASE_BITS, UNIT, MemoryMap, field_bits
 from .accumulators import later
@@ -13,23 +14,22 @@ from .deliver import struct
 from .pipeline import Pipeline, field
 from .primitives import Target
 
-CLOCKS = 3  # from a neuron's number to the inputs of its pipeline
-
 
 class Neurons(wiring.Component):
     """Walks the populations, and updates the neurons of those that are due.
 
     start: one clock; done: high in the last clock. `table_data` is a population's phase, where that
     was asked for, or its entry, a clock later; of the phase a new value is written. `take` and
-    `neuron` ask the accumulators, `current` comes two clocks later. Each unit of a neuron's state
-    and parameters is asked for at its own address, so that it is there when the pipelines want it
-    (`MemoryMap.wanted`); of parameters that is what `index_data` tells. Each unit of the state is
-    written when the pipelines have it. `stored` reports an update: the state, and with `listed` a
+    `neuron` ask the accumulators, `current` comes `take_clocks` later. Each unit of a neuron's
+    state and parameters is asked for at its own address, so that it is there when the pipelines
+    want it (`MemoryMap.wanted`); of parameters that is what `index_data` tells. Each unit of the
+    state is written when the pipelines have it. `stored` reports an update: the state, and with `listed` a
     spike or a value for the list.
     """
 
     def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
         self.map, self.target = map, target
+        self.before = 1 + take_clocks(map.chip)  # clocks from a neuron's number to its pipeline
         regions, bits = map.regions, map.neuron_bits
         population = len(Signal(range(max(2, map.chip.populations))))
         index = regions["parameter_index"].bits
@@ -69,32 +69,32 @@ class Neurons(wiring.Component):
         """The sequencer, the delays and the pipelines."""
         m = Module()
         map = self.map
-        latency = map.chip.neuron_latency
-        output, model, number, running = self._sequencer(m, CLOCKS + latency)
+        latency, before = map.chip.neuron_latency, self.before
+        output, model, number, running = self._sequencer(m, before + latency)
         numbers, valid = [number], [running]
-        for n in range(1, CLOCKS + latency + 1):
+        for n in range(1, before + latency + 1):
             numbers.append(later(m, numbers[-1], 1, f"neuron{n}"))
             valid.append(Signal(name=f"valid{n}"))
             m.d.sync += valid[n].eq(valid[n - 1])
 
-        # The pipelines' first clock is CLOCKS after a neuron's number; memories answer in one.
+        # The pipelines' first clock is `before` after a neuron's number; memories answer in one.
         currents = [arrivals.get("current", 0) for arrivals in map.arrivals]
         first = min(currents)
         m.d.comb += [
-            self.take.eq(valid[CLOCKS - 2 + first]),
-            self.neuron.eq(numbers[CLOCKS - 2 + first]),
-            self.index_address.eq(numbers[CLOCKS - 2]),
+            self.take.eq(valid[1 + first]),
+            self.neuron.eq(numbers[1 + first]),
+            self.index_address.eq(numbers[before - 2]),
         ]
         for n, clock in enumerate(map.wanted("state")):
-            m.d.comb += self.state_addresses[n].eq(numbers[CLOCKS - 1 + clock])
+            m.d.comb += self.state_addresses[n].eq(numbers[before - 1 + clock])
         for n, clock in enumerate(map.wanted("parameters")):
             index = later(m, self.index_data, clock, f"index{n}")
             m.d.comb += self.parameter_addresses[n].eq(index)
         results = [
             self._pipeline(m, n, numbers, currents[n] - first) for n in range(len(map.models))
         ]
-        shown = later(m, output, CLOCKS + latency, "output")
-        kind = later(m, model, CLOCKS + latency, "model")
+        shown = later(m, output, before + latency, "output")
+        kind = later(m, model, before + latency, "model")
         m.d.comb += [self.stored.eq(valid[-1]), self.stored_neuron.eq(numbers[-1])]
         for n, (_, value, spikes) in enumerate(results):
             with m.If(kind == n):
@@ -108,12 +108,12 @@ class Neurons(wiring.Component):
             # When the last pipeline has its part; those before wait.
             when = max(clock for state, _, _ in results for k, clock, _ in state if k == unit)
             m.d.comb += [
-                self.state_write_addresses[unit].eq(numbers[CLOCKS + when]),
-                self.state_writes[unit].eq(valid[CLOCKS + when]),
+                self.state_write_addresses[unit].eq(numbers[before + when]),
+                self.state_writes[unit].eq(valid[before + when]),
             ]
             part = self.state_written[unit * UNIT : (unit + 1) * UNIT]
             written = Signal(len(part), name=f"written{unit}")
-            kind_then = later(m, model, CLOCKS + when, f"model_{unit}_")
+            kind_then = later(m, model, before + when, f"model_{unit}_")
             for n, (state, _, _) in enumerate(results):
                 for k, clock, bits in state:
                     if k == unit:
@@ -216,7 +216,7 @@ class Neurons(wiring.Component):
             m.d.comb += [
                 pipeline.word.eq(self.random_word),
                 pipeline.core.eq(0),
-                pipeline.address.eq(numbers[CLOCKS + spare + pipeline.drawn]),
+                pipeline.address.eq(numbers[self.before + spare + pipeline.drawn]),
             ]  # fmt: skip
         layout = struct(map.regions["state"].fields)
         pieces: dict[int, list[tuple[int, int, Value]]] = {}

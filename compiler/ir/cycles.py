@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from .chip import ChipSpec
 
 PHASES = ("deliver", "update", "emit")
-DELIVER_CONSTANT = 4
-UPDATE_CONSTANT = 5
+DELIVER_CONSTANT = 3
+UPDATE_CONSTANT = 3
 EMIT_CONSTANT = 3
 POPULATION_CLOCKS = 2
 PENDING_WORD = 16  # axons in one word of the pending set
@@ -31,14 +31,22 @@ def row_gap(chip: ChipSpec) -> int:
     return chip.accumulate_latency - 1
 
 
+def take_clocks(chip: ChipSpec) -> int:
+    """Clocks from asking for a neuron's accumulator to its sum: one more where there is a register
+    between the memory and its adder."""
+    return 3 if chip.accumulate_latency >= 4 else 2
+
+
 def deliver_constant(chip: ChipSpec, axons: int) -> int:
     """Deliver without events, for a core with `axons` axons in use."""
-    return DELIVER_CONSTANT + chip.accumulate_latency + -(-axons // PENDING_WORD)
+    latency = chip.synapse_latency + chip.accumulate_latency
+    return DELIVER_CONSTANT + latency + -(-axons // PENDING_WORD)
 
 
 def update_constant(chip: ChipSpec, populations: int) -> int:
     """Update of a core with so many populations, none of which updates."""
-    return UPDATE_CONSTANT + chip.neuron_latency + POPULATION_CLOCKS * populations
+    latency = take_clocks(chip) + chip.neuron_latency
+    return UPDATE_CONSTANT + latency + POPULATION_CLOCKS * populations
 
 
 def emit_constant() -> int:

@@ -105,7 +105,8 @@ def test_the_faster_number_of_threads_is_used_and_the_other_tried_at_times(slowe
 def test_a_run_without_input_or_steps_is_empty(samples: int | None, steps: int | None) -> None:
     program, _ = sf.compile(recurrent(np.random.default_rng(1), False), chip="auto")
     ran = sf.Emulator(program).run(None, steps, samples=samples)
-    assert ran.cycles is not None and ran.cycles.shape[:2] == (samples or 1, 0)
+    assert ran.cycles is not None
+    assert ran.cycles.shape[:2] == (samples or 1, 0)
     assert ran.counters["events"] == 0
 
 

@@ -20,8 +20,8 @@ from spikefab.rtl.testbench import (
     script_write,
 )
 
-FIRST_SUM = 4  # clock of Deliver in which the first sum can be written, accumulate_latency apart
-FIRST_STORE = 3  # the same of Update and a stored neuron, the pipeline's latency apart
+FIRST_SUM = 3  # clock of Deliver in which the first sum can be written, latencies apart
+FIRST_STORE = 1  # the same of Update and a stored neuron
 CHANGING = ("registers", "state", "phases", "pending")  # besides accumulators, what a run changes
 
 Ticks = Sequence[Mapping[int, int]]  # payload by source, of each tick
@@ -108,7 +108,7 @@ class Expectation:
         core, chip, tick = self.machine.cores[0], self.map.chip, self.machine.tick
         sums = core.accumulators.tolist()
         mask, digits = (1 << chip.accumulator_bits) - 1, self._sum_digits
-        walked = FIRST_SUM + chip.accumulate_latency
+        walked = FIRST_SUM + chip.synapse_latency + chip.accumulate_latency
         for axon in sorted(core.pending):
             row, words = self.image.rows[axon], self._rows[axon]
             cost = len(words) + (0 if row.follows else cycles.row_gap(chip))
@@ -140,7 +140,7 @@ class Expectation:
 
     def _update(self, spikes: Mapping[int, int], values: Mapping[int, int]) -> Iterator[str]:
         map, tick = self.map, self.machine.tick - 1
-        clock = FIRST_STORE + map.chip.neuron_latency
+        clock = FIRST_STORE + cycles.take_clocks(map.chip) + map.chip.neuron_latency
         mask = (1 << map.value_bits) - 1
         for p in self.image.populations:
             clock += cycles.POPULATION_CLOCKS

@@ -27,11 +27,11 @@ from proof import Cells, any_of
 from spikefab import rtl
 from spikefab.compiler.ir.chip import ChipSpec
 from spikefab.compiler.ir.cycles import (
-    DELIVER_CONSTANT,
     EMIT_CONSTANT,
     PENDING_WORD,
     deliver_constant,
     row_gap,
+    take_clocks,
 )
 from spikefab.compiler.ir.language import bounds, saturate
 from spikefab.compiler.ir.memory_map import MemoryMap, sparse_entry
@@ -39,7 +39,6 @@ from spikefab.compiler.ir.neuron import POTENTIAL, Update, neuron_model
 from spikefab.rtl import accumulators as accumulators_module
 from spikefab.rtl import deliver as deliver_module
 from spikefab.rtl import emit as emit_module
-from spikefab.rtl.accumulators import CLOCKS as ACCUMULATOR_CLOCKS
 from spikefab.rtl.deliver import struct
 
 
@@ -319,7 +318,7 @@ class DeliverHarness(wiring.Component):
         """The wiring of `core`, and the claims."""
         m = Module()
         map, chip, regions = self.map, self.map.chip, self.map.regions
-        drain = ACCUMULATOR_CLOCKS + chip.accumulate_latency - 3
+        drain = chip.accumulate_latency - 1
         m.submodules.deliver = deliver = self.block.Deliver(map, drain)
         first, running = Signal(init=1), Signal()
         used, slot = AnyConst(range(chip.axons + 1)), AnyConst(map.slot_bits)
@@ -435,7 +434,7 @@ class DeliverHarness(wiring.Component):
             m.d.sync += total.eq(total + Array(costs)[here])
         with m.If(running):
             m.d.sync += spent.eq(spent + 1)
-        constant = DELIVER_CONSTANT + chip.accumulate_latency + deliver.pending_words
+        constant = deliver_constant(chip, 0) + deliver.pending_words
         m.d.comb += [
             Assert(
                 ~deliver.done | (spent + 1 == constant + total),
@@ -516,8 +515,8 @@ class AccumulatorsHarness(wiring.Component):
             Assert(write == later(m, touched, latency - 1), "what is read is written back in time"),
             Assert(~write | (total == due), "the sum read and the weight, or 0 if it was taken"),
             Assert(
-                ~later(m, taken, ACCUMULATOR_CLOCKS)
-                | (banks.current == later(m, sum_now, ACCUMULATOR_CLOCKS).as_signed()),
+                ~later(m, taken, take_clocks(chip))
+                | (banks.current == later(m, sum_now, take_clocks(chip)).as_signed()),
                 "a neuron gets its sum",
             ),
             Assert(

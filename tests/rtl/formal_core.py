@@ -12,11 +12,9 @@ from amaranth.lib.wiring import In, Out
 from formal import first_clock, later
 from proof import SETTLE, Cells, any_of
 from spikefab.compiler.ir.cycles import (
-    DELIVER_CONSTANT,
     EMIT_CONSTANT,
     PHASES,
     POPULATION_CLOCKS,
-    UPDATE_CONSTANT,
     deliver_constant,
     row_gap,
     update_constant,
@@ -270,7 +268,7 @@ class TickHarness(wiring.Component):
         chip, fresh = self.map.chip, first_clock(m)
         _, populations, words = (entry.value for entry in entries["registers"])
         assert chip.payload_bits == 1, "an event is one walk"
-        deliver = DELIVER_CONSTANT + chip.accumulate_latency + words
+        deliver = deliver_constant(chip, 0) + words
         stores, spikes = core.stored & (core.stored_value != 0), Signal(range(chip.neurons + 1))
         at_first = Cat(entry.value for entry in entries["pending"])
         kind, value = core.output.payload.kind, core.output.payload.value
@@ -290,7 +288,7 @@ class TickHarness(wiring.Component):
                 m.d.sync += [pending.eq(following), following.eq(0)]
             cost = self._row_words(row) + Mux(row.follows, 0, row_gap(chip))
             deliver = deliver + Mux(pending, cost, 0)
-        update = UPDATE_CONSTANT + chip.neuron_latency + POPULATION_CLOCKS * populations
+        update = update_constant(chip, 0) + POPULATION_CLOCKS * populations
         begin: Value = Const(0)
         for n, (entry, phase) in enumerate(
             zip(entries["populations"], entries["phases"], strict=True)

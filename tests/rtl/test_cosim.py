@@ -37,12 +37,12 @@ def test_a_volume_goes_on_where_it_stopped(
 @pytest.mark.parametrize(
     ("file", "right", "wrong"),
     [
-        ("accumulators.py", "there + weight[lane]", "there - weight[lane]"),
+        ("accumulators.py", "held + added", "held - added"),
         ("deliver.py", "left == 2", "left <= 3"),
         ("neurons.py", "phase.countdown == 0", "phase.countdown <= 1"),
         ("emit.py", "same.eq(word_there & ", "same.eq(0 & "),
         ("core.py", 'registers["slot"] + 1', 'registers["slot"] + 3'),
-        ("neurons.py", "CLOCKS = 3", "CLOCKS = 4"),
+        ("neurons.py", "self.before = 1 +", "self.before = 2 +"),
     ],
 )
 def test_a_planted_error_is_found(
