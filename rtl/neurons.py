@@ -23,8 +23,8 @@ class Neurons(wiring.Component):
     `neuron` ask the accumulators, `current` comes `take_clocks` later. Each unit of a neuron's
     state and parameters is asked for at its own address, so that it is there when the pipelines
     want it (`MemoryMap.wanted`); of parameters that is what `index_data` tells. Each unit of the
-    state is written when the pipelines have it. `stored` reports an update: the state, and with `listed` a
-    spike or a value for the list.
+    state is written when the pipelines have it. `stored` reports an update:
+    the state, and with `listed` a spike or a value for the list.
     """
 
     def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
