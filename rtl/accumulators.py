@@ -14,6 +14,7 @@ from amaranth.lib.wiring import In, Out
 from ..compiler.ir.cycles import take_clocks
 from ..compiler.ir.memory_map import UNIT, MemoryMap, sparse_entry
 from .deliver import struct
+from .memories import later
 
 
 class Retired(wiring.Signature):
@@ -138,19 +139,20 @@ class Accumulators(wiring.Component):
             total = Signal(chip.accumulator_bits, name=f"sum{lane}")
             m.d.comb += total.eq(Mux(clear, 0, (held + added)[: len(total)] | given))
             written = later(m, total, steps - before, f"write_sum{lane}")
-            for n in range(self.units):
-                part = slice(n * UNIT, min((n + 1) * UNIT, chip.accumulator_bits))
-                bank = Memory(shape=part.stop - part.start, depth=1 << place_bits, init=[])
-                m.submodules[f"bank{lane}_unit{n}"] = bank
-                read_port, write_port = bank.read_port(), bank.write_port()
-                m.d.comb += [
-                    read_port.addr.eq(place[lane % groups]),
-                    there[part].eq(read_port.data),
-                    write_port.addr.eq(write_place[lane % groups]),
-                    write_port.data.eq(written[part]),
-                    write_port.en.eq(write[lane] & chosen[n]),
-                ]
+            width, granularity = chip.accumulator_bits, None
+            if self.units > 1:  # whole units, of which each can be written
+                width, granularity = self.units * UNIT, UNIT
+            m.submodules[f"bank{lane}"] = bank = Memory(
+                shape=width, depth=1 << place_bits, init=[]
+            )
+            read_port = bank.read_port()
+            write_port = bank.write_port(granularity=granularity)
             m.d.comb += [
+                read_port.addr.eq(place[lane % groups]),
+                there.eq(read_port.data),
+                write_port.addr.eq(write_place[lane % groups]),
+                write_port.data.eq(written),
+                write_port.en.eq(Mux(write[lane], chosen, 0)),
                 self.retired.write[lane].eq(write[lane]),
                 self.retired.place.word_select(lane, place_bits).eq(write_place[lane % groups]),
                 self.retired.sum.word_select(lane, chip.accumulator_bits).eq(written),
@@ -164,12 +166,3 @@ class Accumulators(wiring.Component):
 
 def _place(map: MemoryMap, word: Value, slot: Value) -> Value:
     return Cat(Cat(word, *[0] * map.word_bits)[: map.word_bits], slot)
-
-
-def later(m: Module, value: Value, clocks: int, name: str) -> Value:
-    """`value` some clocks later."""
-    for n in range(clocks):
-        after = Signal(len(value), name=f"{name}_{n + 1}", reset_less=True)
-        m.d.sync += after.eq(value)
-        value = after
-    return value

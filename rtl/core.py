@@ -8,28 +8,34 @@ from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from ..compiler.ir.chip import ChipSpec
 from ..compiler.ir.cycles import take_clocks
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.memory_map import UNIT, MemoryMap, Region
-from .accumulators import Accumulators, Retired, later
+from .accumulators import Accumulators, Retired
 from .deliver import Deliver
 from .emit import CLOCK_BITS, Emit, event_layout, list_layout, output_layout
-from .memories import RegionMemory
+from .memories import RegionMemory, later
 from .neurons import Neurons
 from .primitives import SinglePortMemory, Target
 
 WRITTEN = ("state", "payloads")  # by the core itself, not only its host
 TABLES = ("pending", "populations", "phases")  # small regions that share a memory
 SPREAD = ("state", "parameters")  # each unit is read when it is wanted
-READ_CLOCKS = 4  # from an accepted read to its data, but of an accumulator
+SMALL = ("parameter_index", "routes")  # besides `TABLES` and the list
 IDLE, DELIVER, UPDATE, EMIT = range(4)
+
+
+def read_clocks(chip: ChipSpec) -> int:
+    """Clocks from an accepted read to its data, but of an accumulator."""
+    return 3 + chip.memory_latency
 
 
 class MemoryPort(wiring.Signature):
     """The host's port to everything a core holds, 16 bits at a time.
 
     An access is taken in a clock with `ready`, which is when the core is between ticks and no
-    accumulator is being read or written; what is read comes with `read_valid`, four clocks later
+    accumulator is being read or written; what is read comes with `read_valid`, `read_clocks` later
     (of an accumulator three after `take_clocks`). Addresses are `MemoryMap.address`.
     """
 
@@ -81,7 +87,7 @@ class Core(wiring.Component):
         m = Module()
         map = self.map
         regions = map.regions
-        waits = map.chip.synapse_latency - 1
+        waits = map.chip.memory_latency - 1
         m.submodules.deliver = deliver = Deliver(map, map.chip.accumulate_latency - 1 + waits)
         m.submodules.accumulators = accumulators = Accumulators(map)
         m.submodules.neurons = neurons = Neurons(map, self.target)
@@ -90,20 +96,27 @@ class Core(wiring.Component):
             max(2, regions["synapses"].entries), regions["synapses"].units * UNIT, self.target
         )
         memories = {
-            name: RegionMemory(region, written=name in WRITTEN, spread=name in SPREAD)
+            name: RegionMemory(
+                region, written=name in WRITTEN, spread=name in SPREAD, clocks=1 + waits,
+                small=name in SMALL,
+            )
             for name, region in regions.items()
             if name not in ("registers", "synapses", "accumulators", *TABLES)
         }
         for name, memory in memories.items():
             m.submodules[name] = memory
         m.submodules.list = spikes = RegionMemory(
-            Region("list", map.chip.neurons, list_layout(map).size), written=True, shared=False
+            Region("list", map.chip.neurons, list_layout(map).size),
+            written=True, shared=False, clocks=1 + waits, small=True,
+        )  # fmt: skip
+        m.submodules.tables = tables = RegionMemory(
+            _tables(map), written=True, clocks=1 + waits, small=True
         )
-        m.submodules.tables = tables = RegionMemory(_tables(map), written=True)
-        host = _Host(m, self, memories, tables, accumulators, synapses)
+        word = later(m, synapses.read_data, waits, "synapse_word")
+        host = _Host(m, self, memories, tables, accumulators, synapses, word)
         ticked, stalled = Signal(), Signal()
-        phase = self._phases(m, deliver, neurons, emit, host, ticked, stalled)
-        slot, populations, pending_words, word = self._registers(m, host, ticked, stalled)
+        phase, resting = self._phases(m, deliver, neurons, emit, host, ticked, stalled)
+        slot, populations, pending_words, random_word = self._registers(m, host, ticked, stalled)
 
         # Deliver
         m.d.comb += [
@@ -117,7 +130,7 @@ class Core(wiring.Component):
             accumulators.sparse.eq(later(m, deliver.sparse, waits, "sparse")),
             accumulators.word.eq(later(m, deliver.word, waits, "word")),
             accumulators.slot.eq(later(m, deliver.to_slot, waits, "to_slot")),
-            accumulators.synapses.eq(later(m, synapses.read_data, waits, "synapses")),
+            accumulators.synapses.eq(word),
         ]
         if "payloads" in memories:
             m.d.comb += [
@@ -159,14 +172,14 @@ class Core(wiring.Component):
             accumulators.store.eq(neurons.take | host.store),
             accumulators.clear.eq(neurons.take | host.clear),
             accumulators.given.eq(host.given),
-            accumulators.whole.eq(phase != IDLE),
+            accumulators.whole.eq(~resting),
             accumulators.unit.eq(host.offset[: regions["accumulators"].unit_bits]),
             Cat(accumulators.neuron, accumulators.now).eq(
-                Mux(phase == IDLE, host.place, Cat(taken, slot))
+                Mux(resting, host.place, Cat(taken, slot))
             ),
             neurons.current.eq(accumulators.current),
             neurons.populations.eq(populations),
-            neurons.random_word.eq(word),
+            neurons.random_word.eq(random_word),
             neurons.table_data.eq(tables.data),
             memories["parameter_index"].address.eq(neurons.index_address),
             neurons.index_data.eq(memories["parameter_index"].data),
@@ -212,8 +225,8 @@ class Core(wiring.Component):
     def _phases(
         self, m: Module, deliver: Deliver, neurons: Neurons, emit: Emit, host: _Host,
         ticked: Signal, stalled: Signal,
-    ) -> Signal:  # fmt: skip
-        """Deliver, Update, Emit, and after each its clocks to the host."""
+    ) -> tuple[Signal, Signal]:  # fmt: skip
+        """Deliver, Update, Emit, and after each its clocks to the host: (phase, whether none)."""
         phase, reporting, clocks = Signal(2), Signal(), Signal(CLOCK_BITS)
         ended, accepted, starting, resting = Signal(), Signal(), Signal(), Signal(init=1)
         m.d.comb += [
@@ -254,7 +267,7 @@ class Core(wiring.Component):
             emit.event.valid.eq(self.events.valid & free),
             self.events.ready.eq(free),
         ]
-        return phase
+        return phase, resting
 
     def _registers(
         self, m: Module, host: _Host, ticked: Signal, stalled: Signal
@@ -277,7 +290,8 @@ class Core(wiring.Component):
                     m.d.sync += register.eq(0 if name == "stalls" else host.data)
         shown = Signal(UNIT, reset_less=True)
         m.d.sync += shown.eq(Array(registers.values())[host.offset[:3]])
-        m.d.comb += host.shown["registers"].eq(shown)
+        waits = map.chip.memory_latency - 1
+        m.d.comb += host.shown["registers"].eq(later(m, shown, waits, "register_shown"))
         return registers["slot"], registers["populations"], registers["pending_words"], word
 
 
@@ -304,7 +318,7 @@ class _Host:
 
     def __init__(
         self, m: Module, core: Core, memories: dict[str, RegionMemory], tables: RegionMemory,
-        accumulators: Accumulators, synapses: SinglePortMemory,
+        accumulators: Accumulators, synapses: SinglePortMemory, synapse_word: Value,
     ) -> None:  # fmt: skip
         map, port = core.map, core.memory
         self.names = list(map.regions)
@@ -321,7 +335,16 @@ class _Host:
             port.ready.eq(core.idle & ~core.start),
             self.asked.eq(port.ready & (port.write | port.read)),
         ]
-        m.d.sync += self.active.eq(self.asked)
+        # Decoded in the clock before, as the memories are far.
+        number = port.address[map.offset_bits :]
+        self._writes = {name: Signal(name=f"host_write_{name}") for name in self.names}
+        m.d.sync += [
+            self.active.eq(self.asked),
+            *(
+                write.eq(self.asked & port.write & (number == n))
+                for n, write in enumerate(self._writes.values())
+            ),
+        ]
         with m.If(port.ready):
             m.d.sync += [
                 self.offset.eq(port.address[: map.offset_bits]),
@@ -355,9 +378,10 @@ class _Host:
             *(self.shown[name].eq(tables.host_data) for name in TABLES),
         ]
         late = self._accumulators(m, core, accumulators)
-        self._synapses(m, core, synapses)
+        self._synapses(m, core, synapses, synapse_word)
         # In two steps, as the synapses' memory is slow and far.
-        region = later(m, self._region, 1, "host_region")
+        wait = map.chip.memory_latency
+        region = later(m, self._region, wait, "host_region")
         others = {name: shown for name, shown in self.shown.items() if name != "synapses"}
         padded = [others.get(name, self.shown["registers"]) for name in self.names]
         chosen = Signal(UNIT, name="host_chosen", reset_less=True)
@@ -366,7 +390,7 @@ class _Host:
         of_synapses = later(m, region == self._number("synapses"), 1, "host_synapses")
         m.d.sync += port.read_data.eq(Mux(of_synapses, word, chosen))
         valid = self.active & ~self._write & ~self._is("accumulators")
-        for n in range(READ_CLOCKS - 1):
+        for n in range(read_clocks(map.chip) - 1):
             after = Signal(name=f"host_read{n}")
             m.d.sync += after.eq(valid)
             valid = after
@@ -380,7 +404,7 @@ class _Host:
 
     def write(self, name: str) -> Signal:
         """Whether this clock writes a region."""
-        return self.active & self._write & self._is(name)
+        return self._writes[name]
 
     def _accumulators(self, m: Module, core: Core, accumulators: Accumulators) -> Value:
         """An access goes round once to be read or cleared, and again to be written. Returns
@@ -414,26 +438,25 @@ class _Host:
         ]
         return ~self._write & (clock == 2 + take_clocks(map.chip))
 
-    def _synapses(self, m: Module, core: Core, synapses: SinglePortMemory) -> None:
-        map, port = core.map, core.memory
+    def _synapses(
+        self, m: Module, core: Core, synapses: SinglePortMemory, word: Value
+    ) -> None:
+        map = core.map
         region = map.regions["synapses"]
         unit = self.offset[: region.unit_bits]
-        # Decoded in the clock before, as the memory is slow and far.
-        write, mask = Signal(name="synapse_write"), Signal(region.units, name="synapse_mask")
-        asked = port.address[map.offset_bits :] == self._number("synapses")
-        m.d.sync += [
-            write.eq(self.asked & port.write & asked),
-            mask.eq(Cat(port.address[: region.unit_bits] == n for n in range(region.units))),
-        ]
+        mask = Signal(region.units, name="synapse_mask")
+        m.d.sync += mask.eq(
+            Cat(core.memory.address[: region.unit_bits] == n for n in range(region.units))
+        )
         m.d.comb += [
             synapses.write_data.eq(Cat(*[self.data] * region.units)),
             synapses.write_mask.eq(mask),
-            synapses.write.eq(write),
+            synapses.write.eq(self.write("synapses")),
         ]
         with m.If(self.active):
             m.d.comb += synapses.address.eq(self.offset[region.unit_bits :])
-        there = later(m, unit, 1, "host_unit")
-        parts = [synapses.read_data[n * UNIT : (n + 1) * UNIT] for n in range(region.units)]
+        there = later(m, unit, map.chip.memory_latency, "host_unit")
+        parts = [word[n * UNIT : (n + 1) * UNIT] for n in range(region.units)]
         m.d.comb += self.shown["synapses"].eq(
             Array(parts)[there] if region.units > 1 else parts[0]
         )

@@ -61,34 +61,32 @@ class Deliver(wiring.Component):
         advance = Signal()
         event, end, lowest, word = self._scanner(m, advance)
 
-        # The token whose descriptor is being read, the one whose descriptor is there, and at last
-        # the end; a token of a word is none of the others.
-        asked_event, asked_end = Signal(), Signal()
+        # Tokens whose descriptor is being read, the one whose descriptor is there, and at last the
+        # end; a token of a word is neither an event nor the end.
+        stages = 1 + self.map.chip.memory_latency
+        events = [Signal(name=f"event{n}") for n in range(stages)]
+        ends = [Signal(name=f"end{n}") for n in range(stages + 1)]
         asked_lowest, asked_word = Signal.like(lowest), Signal.like(word)
-        there_event, there_end, ended = Signal(), Signal(), Signal()
         with m.If(advance):
             m.d.sync += [
-                asked_event.eq(event),
-                asked_end.eq(end),
+                Cat(events).eq(Cat(event, events)),
+                Cat(ends).eq(Cat(end, ends)),
                 asked_lowest.eq(lowest),
                 asked_word.eq(word),
-                there_event.eq(asked_event),
-                there_end.eq(asked_end),
-                ended.eq(there_end),
             ]
         within = Cat(
             Cat(asked_lowest[n] for n in range(PENDING_WORD) if n >> bit & 1).any()
             for bit in range(PENDING_WORD.bit_length() - 1)
         )
         m.d.comb += [self.row_address.eq(Cat(within, asked_word)), self.row_enable.eq(advance)]
-        self._walker(m, advance, there_event)
+        self._walker(m, advance, events[-1])
 
         # Done when the last sum is written.
         drain = Signal(self._drain)
-        m.d.sync += drain.eq(Cat(ended, drain))
+        m.d.sync += drain.eq(Cat(ends[-1], drain))
         m.d.comb += self.done.eq(drain[-1])
         with m.If(self.done):
-            m.d.sync += [asked_end.eq(0), there_end.eq(0), ended.eq(0), drain.eq(0)]
+            m.d.sync += [Cat(ends).eq(0), drain.eq(0)]
         return m
 
     def _scanner(self, m: Module, advance: Signal) -> tuple[Signal, Signal, Signal, Signal]:

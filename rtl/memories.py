@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Const, Module, Signal
+from amaranth.hdl import Array, Const, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -15,7 +15,7 @@ from ..compiler.ir.memory_map import UNIT, Region
 class HostAccess(wiring.Signature):
     """What the host asks of the memories, one 16-bit unit at a time, while `active`.
 
-    `write` and `data` are for the memory that is selected; a read gives its data one clock later.
+    `write` and `data` are for the memory that is selected; a read gives its data `clocks` later.
     """
 
     def __init__(self, entry_bits: int, unit_bits: int) -> None:
@@ -31,18 +31,22 @@ class HostAccess(wiring.Signature):
 
 
 class RegionMemory(wiring.Component):
-    """A region of the memory map as block RAM, a block per unit of 16 bits.
+    """A region of the memory map, a memory per unit of 16 bits.
 
-    The core reads (`address`, data one clock after, held while not `enable`) and, where it is
-    `written`, writes whole entries; or, `spread`, each unit at an address of its own. While
-    `host.active` the port is the host's, if the region is `shared` with it. No read meets a write
-    of its entry in the same clock, but for reads whose data is not used.
+    `clocks` is from an address to its data for the host, and for the core too unless the region is
+    `small`: then that is one, and where clocks are two it is made of lookup tables. The core reads
+    (`address`; data goes on with `enable`, else it is held) and, where it is `written`, writes
+    whole entries; or, `spread`, each unit at an address of its own. While `host.active` the port is
+    the host's, if the region is `shared` with it. No read meets a write of its entry in the same
+    clock, but for reads whose data is not used.
     """
 
     def __init__(
-        self, region: Region, *, written: bool = False, shared: bool = True, spread: bool = False
-    ) -> None:
+        self, region: Region, *, written: bool = False, shared: bool = True, spread: bool = False,
+        clocks: int = 1, small: bool = False,
+    ) -> None:  # fmt: skip
         self.region, self.written, self.shared, self.spread = region, written, shared, spread
+        self.waits, self.small = clocks - 1, small
         address = max(1, (region.entries - 1).bit_length())
         members: dict[str, Any] = {"data": Out(region.bits)}
         if spread:
@@ -65,18 +69,27 @@ class RegionMemory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The memories, and two multiplexers where both sides use them."""
         m = Module()
+        enable = Const(1) if self.spread else self.enable
+        late = self.waits and not self.small
+        moves = enable | later(m, self.host.active, 1, "host_active") if self.shared else enable
+        attrs = {"ram_style": "distributed"} if self.waits and self.small else None
         units = self.region.units
         parts = []
         for n in range(units):
             width = min(UNIT, self.region.bits - n * UNIT)
-            memory = Memory(shape=width, depth=max(2, self.region.entries), init=[])
+            memory = Memory(shape=width, depth=max(2, self.region.entries), init=[], attrs=attrs)
             m.submodules[f"unit{n}"] = memory
             read, write = memory.read_port(), memory.write_port()
-            parts.append(read.data)
+            part = read.data
+            if late:
+                part = Signal(width, name=f"held{n}", reset_less=True)
+                with m.If(moves):
+                    m.d.sync += part.eq(read.data)
+            parts.append(part)
             m.d.comb += [
                 read.addr.eq(self.addresses[n] if self.spread else self.address),
-                read.en.eq(1 if self.spread else self.enable),
-                self.data[n * UNIT : n * UNIT + width].eq(read.data),
+                read.en.eq(enable),
+                self.data[n * UNIT : n * UNIT + width].eq(part),
             ]
             if self.written:
                 m.d.comb += [
@@ -96,8 +109,18 @@ class RegionMemory(wiring.Component):
                     write.en.eq(host.write & (host.unit == n)),
                 ]
         if self.shared:
-            unit = Signal(max(1, self.region.unit_bits), reset_less=True)
-            m.d.sync += unit.eq(host.unit)
+            if self.waits and self.small:
+                parts = [later(m, part, 1, f"shown{n}") for n, part in enumerate(parts)]
+            unit = later(m, host.unit, 1 + self.waits, "host_unit")
             parts += [parts[-1]] * ((1 << self.region.unit_bits) - units)
             m.d.comb += self.host_data.eq(Array(parts)[unit] if units > 1 else parts[0])
         return m
+
+
+def later(m: Module, value: Value, clocks: int, name: str) -> Value:
+    """`value` some clocks later."""
+    for n in range(clocks):
+        after = Signal(len(value), name=f"{name}_{n + 1}", reset_less=True)
+        m.d.sync += after.eq(value)
+        value = after
+    return value

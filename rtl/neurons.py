@@ -9,8 +9,8 @@ from amaranth.lib.wiring import In, Out
 from ..compiler.ir.cycles import take_clocks
 from ..compiler.ir.language import topological
 from ..compiler.ir.memory_map import PHASE_BITS, UNIT, MemoryMap, field_bits
-from .accumulators import later
 from .deliver import struct
+from .memories import later
 from .pipeline import Pipeline, field
 from .primitives import Target
 
@@ -69,7 +69,7 @@ class Neurons(wiring.Component):
         """The sequencer, the delays and the pipelines."""
         m = Module()
         map = self.map
-        latency, before = map.chip.neuron_latency, self.before
+        latency, before, wait = map.chip.neuron_latency, self.before, map.chip.memory_latency
         output, model, number, running = self._sequencer(m, before + latency)
         numbers, valid = [number], [running]
         for n in range(1, before + latency + 1):
@@ -77,16 +77,16 @@ class Neurons(wiring.Component):
             valid.append(Signal(name=f"valid{n}"))
             m.d.sync += valid[n].eq(valid[n - 1])
 
-        # The pipelines' first clock is `before` after a neuron's number; memories answer in one.
+        # The pipelines' first clock is `before` after a neuron's number; the index answers in one.
         currents = [arrivals.get("current", 0) for arrivals in map.arrivals]
         first = min(currents)
         m.d.comb += [
             self.take.eq(valid[1 + first]),
             self.neuron.eq(numbers[1 + first]),
-            self.index_address.eq(numbers[before - 2]),
+            self.index_address.eq(numbers[before - wait - 1]),
         ]
         for n, clock in enumerate(map.wanted("state")):
-            m.d.comb += self.state_addresses[n].eq(numbers[before - 1 + clock])
+            m.d.comb += self.state_addresses[n].eq(numbers[before - wait + clock])
         for n, clock in enumerate(map.wanted("parameters")):
             index = later(m, self.index_data, clock, f"index{n}")
             m.d.comb += self.parameter_addresses[n].eq(index)

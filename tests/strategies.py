@@ -226,7 +226,7 @@ def random_chip(rng: Rng, **given: Any) -> ChipSpec:
         "state_bits": int(rng.integers(8, 25)),
         "delay_slots": 1 << int(rng.integers(0, 5)),
         "payload_bits": int(rng.choice([1, 1, 2, 4])),
-        "synapse_latency": int(rng.integers(1, 4)),
+        "memory_latency": int(rng.integers(1, 3)),
         "accumulate_latency": int(rng.integers(2, 7)),
     }  # fmt: skip
     return ChipSpec("random", **(fields | given))

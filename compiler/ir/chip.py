@@ -23,7 +23,8 @@ class ChipSpec:
 
     synapse_words: words of the synapse memory, each `lanes` weights wide and read in one clock.
     models: identities of the neuron models it carries; empty stands for whatever a program uses.
-    synapse_latency: clocks from reading a synapse word to its use; 2 is for a slow memory.
+    memory_latency: clocks from reading synapses, rows, state or parameters to their use; 2 is for
+        memories that answer late in a clock.
     accumulate_latency: clocks from reading an accumulator to its write-back being readable.
     """
 
@@ -43,7 +44,7 @@ class ChipSpec:
     populations: int = 16
     models: tuple[str, ...] = ()
     digests: bool = False
-    synapse_latency: int = 1
+    memory_latency: int = 1
     accumulate_latency: int = 3
     neuron_latency: int = 8
 
@@ -139,7 +140,7 @@ _RANGES = {
     "payload_bits": (1, 8),
     "parameter_sets": (1, UNLIMITED),
     "populations": (1, UNLIMITED),
-    "synapse_latency": (1, 4),
+    "memory_latency": (1, 2),
     "accumulate_latency": (2, 16),
     "neuron_latency": (1, 256),
 }
@@ -182,7 +183,7 @@ CHIPS: dict[str, ChipSpec] = {
             routes=1024,
             accumulator_bits=20,
             delay_slots=8,
-            synapse_latency=2,
+            memory_latency=2,
             accumulate_latency=4,
         ),
         ChipSpec(

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .chip import ChipSpec
 
 PHASES = ("deliver", "update", "emit")
-DELIVER_CONSTANT = 3
+DELIVER_CONSTANT = 2
 UPDATE_CONSTANT = 3
 EMIT_CONSTANT = 3
 POPULATION_CLOCKS = 2
@@ -39,7 +39,7 @@ def take_clocks(chip: ChipSpec) -> int:
 
 def deliver_constant(chip: ChipSpec, axons: int) -> int:
     """Deliver without events, for a core with `axons` axons in use."""
-    latency = chip.synapse_latency + chip.accumulate_latency
+    latency = 2 * chip.memory_latency + chip.accumulate_latency
     return DELIVER_CONSTANT + latency + -(-axons // PENDING_WORD)
 
 

@@ -20,7 +20,7 @@ from spikefab.rtl.testbench import (
     script_write,
 )
 
-FIRST_SUM = 3  # clock of Deliver in which the first sum can be written, latencies apart
+FIRST_SUM = 2  # clock of Deliver in which the first sum can be written, latencies apart
 FIRST_STORE = 1  # the same of Update and a stored neuron
 CHANGING = ("registers", "state", "phases", "pending")  # besides accumulators, what a run changes
 
@@ -108,7 +108,7 @@ class Expectation:
         core, chip, tick = self.machine.cores[0], self.map.chip, self.machine.tick
         sums = core.accumulators.tolist()
         mask, digits = (1 << chip.accumulator_bits) - 1, self._sum_digits
-        walked = FIRST_SUM + chip.synapse_latency + chip.accumulate_latency
+        walked = FIRST_SUM + 2 * chip.memory_latency + chip.accumulate_latency
         for axon in sorted(core.pending):
             row, words = self.image.rows[axon], self._rows[axon]
             cost = len(words) + (0 if row.follows else cycles.row_gap(chip))

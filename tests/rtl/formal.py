@@ -61,6 +61,16 @@ def small_map(**fields: Any) -> MemoryMap:
     return MemoryMap(spec.carrying([model]), (model,))
 
 
+def held(m: Module, value: Value, clocks: int, enable: Value) -> Value:
+    """`value` so many clocks with `enable` later."""
+    for _ in range(clocks):
+        after = Signal.like(value, reset_less=True)
+        with m.If(enable):
+            m.d.sync += after.eq(value)
+        value = after
+    return value
+
+
 def later(m: Module, value: Any, clocks: int = 1) -> Signal:
     """What a value was so many clocks ago; 0 before that since the reset."""
     for _ in range(clocks):
@@ -318,7 +328,8 @@ class DeliverHarness(wiring.Component):
         """The wiring of `core`, and the claims."""
         m = Module()
         map, chip, regions = self.map, self.map.chip, self.map.regions
-        drain = chip.accumulate_latency - 1
+        waits = chip.memory_latency - 1
+        drain = chip.accumulate_latency - 1 + waits
         m.submodules.deliver = deliver = self.block.Deliver(map, drain)
         first, running = Signal(init=1), Signal()
         used, slot = AnyConst(range(chip.axons + 1)), AnyConst(map.slot_bits)
@@ -329,14 +340,17 @@ class DeliverHarness(wiring.Component):
         )  # fmt: skip
         rows = stored(
             m, platform, "rows", chip.axons, regions["rows"].bits, deliver.row_address,
-            deliver.row_data, deliver.row_enable,
+            row_read := Signal.like(deliver.row_data), deliver.row_enable,
         )  # fmt: skip
+        m.d.comb += deliver.row_data.eq(held(m, row_read, waits, deliver.row_enable))
         payloads = [Const(1) for _ in rows]
         if chip.payload_bits > 1:
             payloads = stored(
                 m, platform, "payloads", chip.axons, chip.payload_bits, deliver.row_address,
-                deliver.payload_data, deliver.row_enable,
+                payload_read := Signal.like(deliver.payload_data), deliver.row_enable,
             )  # fmt: skip
+            taken = held(m, payload_read, waits, deliver.row_enable)
+            m.d.comb += deliver.payload_data.eq(taken)
         m.d.sync += first.eq(0)
         m.d.comb += [
             deliver.start.eq(first),
@@ -480,8 +494,7 @@ class AccumulatorsHarness(wiring.Component):
         place = AnyConst(place_bits)
         lanes = []
         for n in range(chip.lanes):
-            units = [cells[name] for name in sorted(cells) if name.startswith(f"bank{n}_")]
-            lanes.append([Cat(*parts) for parts in zip(*units, strict=True)])
+            lanes.append(cells[f"bank{n}"])
         sum_now = Signal(signed(chip.accumulator_bits))
         m.d.comb += sum_now.eq(Array(Array(words)[place] for words in lanes)[lane])
 

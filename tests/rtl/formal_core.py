@@ -17,6 +17,7 @@ from spikefab.compiler.ir.cycles import (
     POPULATION_CLOCKS,
     deliver_constant,
     row_gap,
+    take_clocks,
     update_constant,
 )
 from spikefab.compiler.ir.memory_map import PHASE_BITS, UNIT, MemoryMap, Region
@@ -74,11 +75,12 @@ class HostHarness(wiring.Component):
             m.d.sync += [known.eq(1), value.eq(Mux(counter, 0, memory.write_data))]
         with m.If((given & changing) | started):
             m.d.sync += known.eq(0)
-        clocks = core_module.READ_CLOCKS
+        clocks = core_module.read_clocks(self.map.chip)
         watched = read & here & known
-        due = Mux(late, later(m, value, clocks + 1), later(m, value, clocks))
-        expected = Mux(late, later(m, watched, clocks + 1), later(m, watched, clocks))
-        answers = later(m, read & ~asks_late, clocks) | later(m, read & asks_late, clocks + 1)
+        slow = 3 + take_clocks(self.map.chip)
+        due = Mux(late, later(m, value, slow), later(m, value, clocks))
+        expected = Mux(late, later(m, watched, slow), later(m, watched, clocks))
+        answers = later(m, read & ~asks_late, clocks) | later(m, read & asks_late, slow)
         m.d.comb += [
             Assume(there != 0, "a unit of a memory"),
             Assume(~asked | (legal != 0), "accesses to memories"),
