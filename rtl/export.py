@@ -16,7 +16,6 @@ from ..compiler.ir.device import Deliveries, Device, Inputs, deliveries
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.memory_map import MemoryMap, memory_map
 from ..compiler.ir.program import Program
-from ..compiler.ir.schedule import schedule
 from ..compiler.ir.spikes import Recording
 from ..compiler.ir.validate import core_use
 from .primitives import Target
@@ -120,19 +119,12 @@ def export(
 
 
 def _check(program: Program) -> None:
-    """Raise SpikefabError for a program of several cores, or a chip whose pipeline is too short."""
+    """Raise SpikefabError for a program of several cores."""
     if program.cores > 1:
         raise SpikefabError(
             f"{program.cores} cores", "the program", "gateware has one core as yet",
             "compile for a chip whose core holds the network",
         )  # fmt: skip
-    for model in program.models:
-        latency = schedule(model.outputs).latency
-        if latency > program.chip.neuron_latency:
-            raise SpikefabError(
-                f"neuron_latency = {program.chip.neuron_latency}", f"chip '{program.chip.name}'",
-                f"the pipeline of {model.identity} takes {latency} clocks",
-            )  # fmt: skip
 
 
 def _lines(lines: Iterable[str]) -> str:

@@ -85,7 +85,7 @@ class ChipSpec:
 
     def carrying(self, models: Iterable[Datapath]) -> ChipSpec:
         """This chip with the union pipeline of `models`: their identities and its latency."""
-        used = sorted(models, key=lambda m: m.identity)
+        used = sorted({m.identity: m for m in models}.values(), key=lambda m: m.identity)
         latency = max((schedule(m.outputs).latency for m in used), default=1)
         return dataclasses.replace(
             self, models=tuple(m.identity for m in used), neuron_latency=latency

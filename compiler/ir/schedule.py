@@ -82,7 +82,9 @@ def delay(value: Value) -> int:
         return _LOGIC_DELAY * stages + (_LOGIC_DELAY + width if rounds else 0)
     if value.op == "table":
         return _LOGIC_DELAY * max(1, value.args[0].hi.bit_length() // 2)
-    return _LOGIC_DELAY + (width // 4 if value.op == "eq" else 0)
+    if value.op == "eq":  # a lookup table takes four bits
+        return _LOGIC_DELAY * (1 + (width > 4) + (width > 16))
+    return _LOGIC_DELAY
 
 
 def schedule(outputs: Mapping[str, Value], budget: int = CLOCK_BUDGET) -> Schedule:

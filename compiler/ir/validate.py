@@ -9,6 +9,7 @@ import numpy as np
 from .errors import SpikefabError
 from .language import bounds
 from .program import MappedPopulation, Program
+from .schedule import schedule
 
 MAX_CORE_WORDS = 1 << 26  # cores x words of the largest: what a survey of them may take
 
@@ -75,6 +76,13 @@ def _check_layout(program: Program, where: str) -> None:
                 f"chip '{program.chip.name}' carries payloads up to "
                 f"{program.chip.largest_payload}",
             )
+        latency = schedule(model.outputs).latency
+        if latency > program.chip.neuron_latency:
+            _fault(
+                where,
+                f"the pipeline of model {model.identity} takes {latency} clocks",
+                f"chip '{program.chip.name}' has neuron_latency = {program.chip.neuron_latency}",
+            )
 
 
 def _check_population(program: Program, p: MappedPopulation, where: str) -> None:
@@ -115,7 +123,7 @@ def _check_weights(program: Program, where: str) -> None:
             program.synapses.words[k : k + step], program.synapses.first, program.synapses.delays
         ).weight
         if block.max() > limit or block.min() < -limit - 1:
-            worst = int(block[np.abs(block).argmax()])
+            worst = int(block.max() if block.max() > limit else block.min())
             _fault(where, f"weight {worst}", f"chip '{chip.name}' has {chip.weight_bits} bits")
 
 

@@ -164,8 +164,6 @@ def test_what_the_gateware_cannot_carry_is_refused() -> None:
     program = net()
     late = tuple(replace(p, start=p.start + 256) for p in program.populations)
     refused(replace(program, populations=late), "starts in tick 256", "256")
-    short = replace(program, chip=replace(program.chip, neuron_latency=1))
-    refused(short, "neuron_latency = 1", "chip 'small'", "takes")
     cut = replace(program, chip=replace(program.chip, cores=2), core_first=np.array([0, 1, 2]))
     refused(cut, "2 cores", "gateware has one core")
     refused(program, "no steps", steps=0)

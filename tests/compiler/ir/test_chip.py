@@ -61,6 +61,7 @@ def test_carrying_takes_the_longest_pipeline():
     assert spec.models == tuple(sorted(m.identity for m in models))
     assert spec.neuron_latency == max(schedule(m.outputs).latency for m in models)
     assert spec == UP5K.carrying(reversed(models))
+    assert spec == UP5K.carrying([*models, *models])
     assert UP5K.carrying([]).neuron_latency == 1
 
 

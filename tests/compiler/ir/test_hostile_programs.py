@@ -123,6 +123,7 @@ HOSTILE = {
     "chip with narrow accumulators": put("chip", "accumulator_bits", 8),
     "chip with other weights": put("chip", "weight_bits", 2),
     "chip without delays": put("chip", "delay_slots", 1),
+    "chip with a short pipeline": put("chip", "neuron_latency", 1),
     "no models": put("models", []),
     "models no list": put("models", 3),
     "model no object": put("models", 0, "lif"),
