@@ -41,7 +41,8 @@ def test_inputs_need_only_their_register():
 @pytest.mark.parametrize(("value", "expected"), [
     (A, 8), (wrap(A, 8), 0), (~(A < B), 0), (A << 3, 0), (A << K, 0), (A >> 3, 0),
     (A + B, 29), (A - B, 29), (A < B, 28), (saturate(A, 8), 36), (absolute(A), 37),
-    (A == B, 24), (K == 3, 8), (select(A < B, A, B), 8), (A >> K, 24), (shift(A, 3, "toward_zero"), 28),
+    (A == B, 24), (K == 3, 8), (select(A < B, A, B), 8), (A >> K, 24),
+    (shift(A, 3, "toward_zero"), 28),
     (shift(A, K, "nearest_even"), 52), (random(8, 0), 8), (A * B, 0),
     (table(range(8), K), 8), (table(range(256), saturate(B, 8, signed=False)), 32),
 ])  # fmt: skip
