@@ -5,7 +5,7 @@ STAMP := .venv/.ready
 PEER_STAMP := .venv-peers/.ready
 WORKERS ?= 2
 
-.PHONY: demo test setup peers figures prove lint types unit clean
+.PHONY: demo test setup peers figures prove mutation lint types unit clean
 
 demo: $(STAMP)
 	$(BIN)/spikefab demo
@@ -25,6 +25,10 @@ unit: $(STAMP)
 # What takes longer than `make test` may.
 prove: $(STAMP)
 	$(BIN)/pytest -n $(WORKERS) -m prove
+
+# How many small faults in the gateware the co-simulation finds.
+mutation: $(STAMP)
+	$(BIN)/python tests/rtl/mutation.py
 
 # Synthesis, place and route of a core on three FPGAs: docs/gateware.md.
 figures: $(STAMP)

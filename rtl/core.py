@@ -22,7 +22,6 @@ from .primitives import SinglePortMemory, Target
 WRITTEN = ("state", "payloads")  # by the core itself, not only its host
 TABLES = ("pending", "populations", "phases")  # small regions that share a memory
 SPREAD = ("state", "parameters")  # each unit is read when it is wanted
-SMALL = ("parameter_index", "routes")  # besides `TABLES` and the list
 IDLE, DELIVER, UPDATE, EMIT = range(4)
 
 
@@ -97,8 +96,7 @@ class Core(wiring.Component):
         )
         memories = {
             name: RegionMemory(
-                region, written=name in WRITTEN, spread=name in SPREAD, clocks=1 + waits,
-                small=name in SMALL,
+                region, written=name in WRITTEN, spread=name in SPREAD, clocks=1 + waits
             )
             for name, region in regions.items()
             if name not in ("registers", "synapses", "accumulators", *TABLES)

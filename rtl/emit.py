@@ -82,10 +82,15 @@ class Emit(wiring.Component):
         with m.If(self.start):
             m.d.sync += active.eq(1)
 
-        entry_there, route_there, word_there = Signal(), Signal(), Signal()
-        asked = Signal()
+        waits = map.chip.memory_latency  # for the route of an entry
+        there = [Signal(name=f"entry_there{n}") for n in range(1 + waits)]
+        word_there, asked = Signal(), Signal()
+        route_there = there[-1]
         route = data.View(struct(map.regions["routes"].fields), self.route_data)
-        entry = Signal(list_layout(map), reset_less=True)
+        held = [
+            Signal(list_layout(map), name=f"entry{n}", reset_less=True) for n in range(waits)
+        ]
+        entry = held[-1]
         m.d.comb += [
             asked.eq(active & (at != count)),
             self.route_address.eq(self.list_data.neuron),
@@ -93,9 +98,8 @@ class Emit(wiring.Component):
         with m.If(advance):
             m.d.sync += [
                 at.eq(at + asked),
-                entry_there.eq(asked),
-                route_there.eq(entry_there),
-                entry.eq(self.list_data),
+                Cat(there).eq(Cat(asked, there)),
+                *(x.eq(before) for x, before in zip(held, [self.list_data, *held], strict=False)),
             ]
         shown = route_there & route.output
         m.d.comb += [
@@ -139,8 +143,8 @@ class Emit(wiring.Component):
             same.eq(word_there & (word == self.pending_address)),
             before.eq(self.pending_written),
         ]
-        # The last entry has gone through two clocks after it was asked for.
-        tail = Signal(2)
+        # When the last entry has gone through.
+        tail = Signal(1 + waits)
         m.d.comb += self.done.eq(tail[-1])  # nothing is left that could wait
         with m.If(self.done):
             m.d.sync += [active.eq(0), at.eq(0), count.eq(0), tail.eq(0)]

@@ -6,7 +6,7 @@ from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..compiler.ir.cycles import take_clocks
+from ..compiler.ir.cycles import input_clocks, take_clocks
 from ..compiler.ir.language import topological
 from ..compiler.ir.memory_map import PHASE_BITS, UNIT, MemoryMap, field_bits
 from .deliver import struct
@@ -29,7 +29,7 @@ class Neurons(wiring.Component):
 
     def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
         self.map, self.target = map, target
-        self.before = 1 + take_clocks(map.chip)  # clocks from a neuron's number to its pipeline
+        self.before = input_clocks(map.chip)
         regions, bits = map.regions, map.neuron_bits
         population = len(Signal(range(max(2, map.chip.populations))))
         index = regions["parameter_index"].bits
@@ -77,13 +77,13 @@ class Neurons(wiring.Component):
             valid.append(Signal(name=f"valid{n}"))
             m.d.sync += valid[n].eq(valid[n - 1])
 
-        # The pipelines' first clock is `before` after a neuron's number; the index answers in one.
+        # The pipelines' first clock is `before` after a neuron's number; memories answer in `wait`.
         currents = [arrivals.get("current", 0) for arrivals in map.arrivals]
         first = min(currents)
         m.d.comb += [
-            self.take.eq(valid[1 + first]),
-            self.neuron.eq(numbers[1 + first]),
-            self.index_address.eq(numbers[before - wait - 1]),
+            self.take.eq(valid[before - take_clocks(map.chip) + first]),
+            self.neuron.eq(numbers[before - take_clocks(map.chip) + first]),
+            self.index_address.eq(numbers[before - 2 * wait]),
         ]
         for n, clock in enumerate(map.wanted("state")):
             m.d.comb += self.state_addresses[n].eq(numbers[before - wait + clock])

@@ -20,8 +20,8 @@ from .chip import ChipSpec
 
 PHASES = ("deliver", "update", "emit")
 DELIVER_CONSTANT = 2
-UPDATE_CONSTANT = 3
-EMIT_CONSTANT = 3
+UPDATE_CONSTANT = 2
+EMIT_CONSTANT = 2
 POPULATION_CLOCKS = 2
 PENDING_WORD = 16  # axons in one word of the pending set
 
@@ -37,6 +37,12 @@ def take_clocks(chip: ChipSpec) -> int:
     return 3 if chip.accumulate_latency >= 4 else 2
 
 
+def input_clocks(chip: ChipSpec) -> int:
+    """Clocks from a neuron's number to the inputs of its pipeline: its sum, or its parameters,
+    which stand in a memory that another one tells the place in."""
+    return max(1 + take_clocks(chip), 2 * chip.memory_latency)
+
+
 def deliver_constant(chip: ChipSpec, axons: int) -> int:
     """Deliver without events, for a core with `axons` axons in use."""
     latency = 2 * chip.memory_latency + chip.accumulate_latency
@@ -45,13 +51,13 @@ def deliver_constant(chip: ChipSpec, axons: int) -> int:
 
 def update_constant(chip: ChipSpec, populations: int) -> int:
     """Update of a core with so many populations, none of which updates."""
-    latency = take_clocks(chip) + chip.neuron_latency
+    latency = input_clocks(chip) + chip.neuron_latency
     return UPDATE_CONSTANT + latency + POPULATION_CLOCKS * populations
 
 
-def emit_constant() -> int:
+def emit_constant(chip: ChipSpec) -> int:
     """Emit without spikes and values."""
-    return EMIT_CONSTANT
+    return EMIT_CONSTANT + chip.memory_latency
 
 
 def emit_clocks(routes: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -249,7 +249,8 @@ class Machine(Device):
         for source, payload in events:
             self._send(source, payload)
         self._count(dict(events) | self._spiked)
-        clocks = [[core.deliver(self.tick), 0, cycles.emit_constant()] for core in self.cores]
+        idle = cycles.emit_constant(self.program.chip)
+        clocks = [[core.deliver(self.tick), 0, idle] for core in self.cores]
         spikes: dict[int, int] = {}
         values: dict[int, int] = {}
         for core, phases in zip(self.cores, clocks, strict=True):

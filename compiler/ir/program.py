@@ -216,7 +216,7 @@ class Program:
         return (
             cycles.deliver_constant(self.chip, int(self.survey.axons[core])),
             cycles.update_constant(self.chip, self._populations_on(core)),
-            cycles.emit_constant(),
+            cycles.emit_constant(self.chip),
         )
 
     @cached_property

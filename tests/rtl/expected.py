@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 from spikefab.compiler.ir import cycles
 from spikefab.compiler.ir.cores import CorePopulation, Row
 from spikefab.compiler.ir.machine import Machine
@@ -21,7 +22,6 @@ from spikefab.rtl.testbench import (
 )
 
 FIRST_SUM = 2  # clock of Deliver in which the first sum can be written, latencies apart
-FIRST_STORE = 1  # the same of Update and a stored neuron
 CHANGING = ("registers", "state", "phases", "pending")  # besides accumulators, what a run changes
 
 Ticks = Sequence[Mapping[int, int]]  # payload by source, of each tick
@@ -31,7 +31,8 @@ class Expectation:
     """One program on one core: the script of a run, and the log it must give.
 
     A run is a list of samples, each of which begins with a restart and ends with reading the states
-    of all neurons. The memories may hold what another program left.
+    of all neurons. Before them a few accumulators are written and read. The memories may hold what
+    another program left.
     """
 
     def __init__(self, map: MemoryMap, program: Program) -> None:
@@ -57,6 +58,9 @@ class Expectation:
         """Load the program, run the samples."""
         contents = self.map.contents(self.image, self.program.seed)
         contents["pending"] = [0] * self.map.regions["pending"].entries
+        sums = self._probed()
+        yield from script_write(self.map, "accumulators", sums)
+        yield from script_read(self.map, "accumulators", 0, len(sums))
         regions, slots = [name for name in contents if name != "accumulators"], self._slots(0)
         for sample in samples:
             for region in regions:
@@ -74,6 +78,12 @@ class Expectation:
             regions, slots = list(CHANGING), self._slots(len(sample))
         yield script_end()
 
+    def _probed(self) -> list[int]:
+        """What is written to the first accumulators: any bits."""
+        region = self.map.regions["accumulators"]
+        bits = 0x9E37_79B9 * np.arange(1, 1 + min(4, region.entries), dtype=np.int64)
+        return [int(x) & ((1 << region.bits) - 1) for x in bits]
+
     def _slots(self, ticks: int) -> list[int]:
         """Delay slots that may hold sums after so many ticks; all before a program's first."""
         chip = self.map.chip
@@ -82,6 +92,10 @@ class Expectation:
 
     def log(self, samples: Sequence[Ticks]) -> Iterator[tuple[str, str]]:
         """(where in the run, lines of the log), tick by tick, as the testbench writes them."""
+        region = self.map.regions["accumulators"]
+        read = [units(region, [x])[: region.units] for x in self._probed()]
+        lines = [f"M {unit:04x}\n" for entry in read for unit in entry]
+        yield "the accumulators read back", "".join(lines)
         for number, sample in enumerate(samples):
             where = f"sample {number}, " if len(samples) > 1 else ""
             self.machine.restart()
@@ -140,7 +154,7 @@ class Expectation:
 
     def _update(self, spikes: Mapping[int, int], values: Mapping[int, int]) -> Iterator[str]:
         map, tick = self.map, self.machine.tick - 1
-        clock = FIRST_STORE + cycles.take_clocks(map.chip) + map.chip.neuron_latency
+        clock = cycles.input_clocks(map.chip) + map.chip.neuron_latency
         mask = (1 << map.value_bits) - 1
         for p in self.image.populations:
             clock += cycles.POPULATION_CLOCKS

@@ -27,9 +27,9 @@ from proof import Cells, any_of
 from spikefab import rtl
 from spikefab.compiler.ir.chip import ChipSpec
 from spikefab.compiler.ir.cycles import (
-    EMIT_CONSTANT,
     PENDING_WORD,
     deliver_constant,
+    emit_constant,
     row_gap,
     take_clocks,
 )
@@ -159,8 +159,10 @@ class EmitHarness(wiring.Component):
         )  # fmt: skip
         routes = stored(
             m, platform, "routes", neurons, regions["routes"].bits, emit.route_address,
-            emit.route_data, emit.advance,
+            route_read := Signal.like(emit.route_data), emit.advance,
         )  # fmt: skip
+        waits = map.chip.memory_latency - 1
+        m.d.comb += emit.route_data.eq(held(m, route_read, waits, emit.advance))
         pending = stored(
             m, platform, "pending", regions["pending"].entries, PENDING_WORD,
             emit.pending_address, emit.pending_data, Const(1),
@@ -182,7 +184,7 @@ class EmitHarness(wiring.Component):
 
         # The entry whose turn it is: each takes a clock, once the first has come through.
         emitting, count = Signal(), Signal(range(neurons + 1))
-        spent = Signal(range(neurons + EMIT_CONSTANT))
+        spent = Signal(range(neurons + emit_constant(map.chip)))
         with m.If(self.push):
             m.d.sync += count.eq(count + 1)
         with m.If(self.start):
@@ -191,7 +193,7 @@ class EmitHarness(wiring.Component):
             m.d.sync += spent.eq(spent + 1)
         with m.If(emit.done):
             m.d.sync += [emitting.eq(0), spent.eq(0), count.eq(0)]
-        through = EMIT_CONSTANT - 1
+        through = emit_constant(map.chip) - 1
         turn, entry = Signal(), Signal(layout)
         route = Signal(struct(regions["routes"].fields))
         at = Signal(range(neurons))

@@ -12,10 +12,10 @@ from amaranth.lib.wiring import In, Out
 from formal import first_clock, later
 from proof import SETTLE, Cells, any_of
 from spikefab.compiler.ir.cycles import (
-    EMIT_CONSTANT,
     PHASES,
     POPULATION_CLOCKS,
     deliver_constant,
+    emit_constant,
     row_gap,
     take_clocks,
     update_constant,
@@ -147,7 +147,7 @@ class TickHarness(wiring.Component):
         walks = chip.axons * chip.largest_payload
         tick = deliver_constant(chip, chip.axons) + walks * (words + row_gap(chip))
         tick += update_constant(chip, chip.populations) + chip.neurons
-        return tick + EMIT_CONSTANT + chip.neurons + len(PHASES) + 1
+        return tick + emit_constant(chip) + chip.neurons + len(PHASES) + 1
 
     @property
     def clocks(self) -> int:
@@ -309,7 +309,7 @@ class TickHarness(wiring.Component):
             m.d.sync += spikes.eq(0)
         with m.Elif(stores):
             m.d.sync += spikes.eq(spikes + 1)
-        formulas = Array([0, deliver, update, EMIT_CONSTANT + spikes])
+        formulas = Array([0, deliver, update, emit_constant(chip) + spikes])
         m.d.comb += [
             Assert(
                 ~core.output.valid | (kind == emit_module.ENTRY) | (value == formulas[kind]),

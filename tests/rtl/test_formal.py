@@ -44,6 +44,10 @@ def test_the_list_and_the_pending_set_keep_all_events() -> None:
     prove(EmitHarness(emit_map()), depth=6, reach=14)
 
 
+def test_they_keep_all_events_where_memories_take_two_clocks() -> None:
+    check(EmitHarness(emit_map(memory_latency=2)), 16)
+
+
 def test_a_longer_list_and_a_larger_pending_set_keep_all_events() -> None:
     prove(EmitHarness(emit_map(neurons=15, axons=70, payload_bits=4)), depth=8, reach=40)
 
@@ -55,10 +59,10 @@ def test_a_longer_list_and_a_larger_pending_set_keep_all_events() -> None:
         ("before.eq(self.pending_written)", "before.eq(self.pending_data)", "an axon is pending"),
         ("route_there & route.valid & advance", "route_there & advance", "an axon is pending"),
         ("payload.eq(Mux(active, entry.value, ", "payload.eq(Mux(active, 1, ", "a payload is"),
-        ("entry.eq(self.list_data)", "entry.eq(Mux(asked, self.list_data, entry))", "an output is"),
+        ("[self.list_data, *held]", "[Mux(asked, self.list_data, entry), *held]", "an output is"),
         ("advance.eq(~(shown & ~self.output.ready))", "advance.eq(1)", "only an output stalls"),
         ("count.eq(count + 1)", "count.eq(count + (count != 2))", "listed at the end"),
-        ("tail = Signal(2)", "tail = Signal(1)", "clocks of its formula"),
+        ("tail = Signal(1 + waits)", "tail = Signal(waits)", "clocks of its formula"),
     ],
 )
 def test_a_fault_of_emit_is_found(right: str, wrong: str, claim: str) -> None:

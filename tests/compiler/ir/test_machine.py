@@ -169,7 +169,7 @@ def test_clocks_of_every_phase():
     assert gap == 3
     deliver = cycles.deliver_constant(program.chip, 3)
     update = cycles.update_constant(program.chip, 1) + 6
-    idle = cycles.emit_constant()
+    idle = cycles.emit_constant(program.chip)
     got = Machine(program).run(train((0, 0, 1), (2, 0, 2), (2, 1, 1)), 5)
     assert got.cycles[0, :, 0].tolist() == [
         [deliver + 2 + gap, update, idle + 4],  # neuron 0 has one routing entry, three have none
@@ -197,7 +197,7 @@ def test_events_walk_rows_on_several_cores():
     got = Machine(program).run(train((0, 0, 1)), 1)
     assert got.values["o"].tolist() == [[[2, 3, 4, 5]]]
     assert got.cycles.shape == (1, 2, 3, 3)
-    idle = cycles.emit_constant()
+    idle = cycles.emit_constant(program.chip)
     assert got.cycles[0, 0, :, 2].tolist() == [idle + 2, idle, idle]
     assert got.cycles[0, 1, :, 2].tolist() == [idle, idle + 2, idle + 2]  # their values
     assert got.counters == {"events": 2, "synaptic_events": 5, "spikes": 1}
