@@ -105,10 +105,10 @@ class Core(wiring.Component):
             m.submodules[name] = memory
         m.submodules.list = spikes = RegionMemory(
             Region("list", map.chip.neurons, list_layout(map).size),
-            written=True, shared=False, clocks=1 + waits, small=True,
+            written=True, shared=False, clocks=1 + waits, small=True, target=self.target,
         )  # fmt: skip
         m.submodules.tables = tables = RegionMemory(
-            _tables(map), written=True, clocks=1 + waits, small=True
+            _tables(map), written=True, clocks=1 + waits, small=True, target=self.target
         )
         word = later(m, synapses.read_data, waits, "synapse_word")
         host = _Host(m, self, memories, tables, accumulators, synapses, word)

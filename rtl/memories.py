@@ -10,6 +10,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.ir.memory_map import UNIT, Region
+from .primitives import Target
 
 
 class HostAccess(wiring.Signature):
@@ -34,19 +35,19 @@ class RegionMemory(wiring.Component):
     """A region of the memory map, a memory per unit of 16 bits.
 
     `clocks` is from an address to its data for the host, and for the core too unless the region is
-    `small`: then that is one, and where clocks are two it is made of lookup tables. The core reads
-    (`address`; data goes on with `enable`, else it is held) and, where it is `written`, writes
-    whole entries; or, `spread`, each unit at an address of its own. While `host.active` the port is
-    the host's, if the region is `shared` with it. No read meets a write of its entry in the same
-    clock, but for reads whose data is not used.
+    `small`: then that is one, and where clocks are two it is made of lookup tables, unless the
+    target has no such memory. The core reads (`address`; data goes on with `enable`, else it is
+    held) and, where it is `written`, writes whole entries; or, `spread`, each unit at an address of
+    its own. While `host.active` the port is the host's, if the region is `shared` with it. No read
+    meets a write of its entry in the same clock, but for reads whose data is not used.
     """
 
     def __init__(
         self, region: Region, *, written: bool = False, shared: bool = True, spread: bool = False,
-        clocks: int = 1, small: bool = False,
+        clocks: int = 1, small: bool = False, target: Target = "generic",
     ) -> None:  # fmt: skip
         self.region, self.written, self.shared, self.spread = region, written, shared, spread
-        self.waits, self.small = clocks - 1, small
+        self.waits, self.small, self.target = clocks - 1, small, target
         address = max(1, (region.entries - 1).bit_length())
         members: dict[str, Any] = {"data": Out(region.bits)}
         if spread:
@@ -72,7 +73,8 @@ class RegionMemory(wiring.Component):
         enable = Const(1) if self.spread else self.enable
         late = self.waits and not self.small
         moves = enable | later(m, self.host.active, 1, "host_active") if self.shared else enable
-        attrs = {"ram_style": "distributed"} if self.waits and self.small else None
+        tables = self.waits and self.small and self.target != "ice40"
+        attrs = {"ram_style": "distributed"} if tables else None
         units = self.region.units
         parts = []
         for n in range(units):

@@ -84,7 +84,7 @@ PARTS = {
         Part(
             "artix7-35t",
             "generic",
-            "synth_xilinx -family xc7",
+            "synth_xilinx -family xc7 -flatten",  # or its ABC ends, without a word
             (),
             {
                 "logic": _LUTS
