@@ -23,6 +23,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.ir.chip import ChipSpec, chip
+from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.memory_map import MemoryMap
 from ..compiler.ir.models import cubalif, lif
 from ..rtl.core import Core
@@ -131,7 +132,10 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as scratch:
             folder = (options.folder or Path(scratch)) / name
             folder.mkdir(parents=True, exist_ok=True)
-            figures = measure(name, known[name], range(1, options.seeds + 1), folder)
+            try:
+                figures = measure(name, known[name], range(1, options.seeds + 1), folder)
+            except SpikefabError as fault:
+                parser.exit(2, f"{name}: {fault}\n")
         words = "  ".join(f"{key} {value}" for key, value in figures.items())
         print(json.dumps(figures) if options.json else words, flush=True)
 
