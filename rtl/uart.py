@@ -16,10 +16,11 @@ BITS = 10  # of a byte on the wire: start, eight from the least significant, sto
 class UartReceiver(wiring.Component):
     """Bytes from a wire.
 
-    divisor: clocks per bit; raises SpikefabError for fewer than 4. Each bit is taken in its middle; the sender's clock may be
-    off by as much as moves that by less than half a bit over a byte. `valid` for one clock with
-    each `byte`; `broken` instead where there is no stop bit: noise, a break, or a sender that
-    is off by more. After that the wire must be high for a clock before a byte is looked for.
+    divisor: clocks per bit; raises SpikefabError for fewer than 4. Each bit is taken in its middle;
+    the sender's clock may be off by as much as moves that by less than half a bit over a byte.
+    `valid` for one clock with each `byte`; `broken` instead where there is no stop bit: noise, a
+    break, or a sender that is off by more. After that the wire must be high for a clock before a
+    byte is looked for.
     """
 
     def __init__(self, divisor: int) -> None:
