@@ -43,6 +43,8 @@ def rtl(
         raise SpikefabError(
             f"no module '{fault.name}'", "spikefab rtl", hint="pip install 'spikefab[rtl]'"
         ) from None
+    if not output:
+        raise SpikefabError("no folder", "-o", hint="name the folder to write, '.' for this one")
     folder = Path(output)
     _check_names(folder, [*NAMES, SUMS], _check_folder(folder))
     loaded = load_program(program)

@@ -11,7 +11,7 @@ from .ir.device import Device
 from .ir.errors import SpikefabError
 from .ir.program import Program
 from .ir.spikes import SpikeTrain
-from .ir.validate import check_accumulators
+from .ir.validate import check_accumulators, check_models
 from .network import Network
 from .passes.draft import Draft, Range
 from .passes.emit import emit
@@ -65,6 +65,7 @@ def compile_network(
         "weight_bits": bits,
     }
     program = emit(draft, notes, seed)
+    check_models(program, "the network")
     check_accumulators(program, "the network")
     program = partition(program, cores)
     fidelity: Fidelity | None = None

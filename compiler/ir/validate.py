@@ -17,6 +17,7 @@ MAX_CORE_WORDS = 1 << 26  # cores x words of the largest: what a survey of them 
 def validate(program: Program, where: str = "the program") -> None:
     """Raise SpikefabError at the first thing in `program` that its chip cannot run."""
     _check_layout(program, where)
+    check_models(program, where)
     program.synapses.check(program.input_lines + program.neurons, program.neurons, where)
     for p in program.populations:
         _check_population(program, p, where)
@@ -59,6 +60,10 @@ def _check_layout(program: Program, where: str) -> None:
     words = int(np.diff(first).max()) // program.chip.lanes + 2
     if program.cores * words > MAX_CORE_WORDS:
         _fault(where, "damaged placement", f"{program.cores} cores of up to {words} words")
+
+
+def check_models(program: Program, where: str) -> None:
+    """Raise SpikefabError for a model that the chip does not carry, or not as it is."""
     carried = set(program.chip.models)
     for model in program.models:
         if carried and model.identity not in carried:

@@ -3,6 +3,7 @@ import json
 import re
 
 import pytest
+import spikefab
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from spikefab.compiler.ir.chip import AUTO, CHIPS, UNLIMITED, ChipSpec, chip
@@ -129,3 +130,16 @@ def test_chip_files(tmp_path):
         (tmp_path / "folder.json").mkdir(exist_ok=True)
         with pytest.raises(SpikefabError, match=r"^unreadable chip in .*json: "):
             chip(str(missing))
+
+
+@pytest.mark.parametrize(("models", "latency", "fault"), [
+    (None, 3, "takes 8 clocks in the network: chip 'up5k' has neuron_latency = 3"),
+    (("bogus",), 8, "chip 'up5k' carries bogus"),
+])  # fmt: skip
+def test_a_network_that_a_chip_cannot_carry_does_not_compile(models, latency, fault):
+    net = spikefab.Network()
+    net.population("a", 2, "lif", keep=0.5, threshold=3.0, output=True)
+    carried = models or spikefab.compile(net, chip=UP5K)[0].chip.models
+    spec = dataclasses.replace(UP5K, models=carried, neuron_latency=latency)
+    with pytest.raises(SpikefabError, match=re.escape(fault)):
+        spikefab.compile(net, chip=spec)
