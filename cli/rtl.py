@@ -102,11 +102,12 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
             for name in names:
                 there, staged = folder / name, stage / kind / name
                 places = (there, staged) if kind == "old" else (staged, there)
-                os.rename(*places)
                 moved.append(places)
+                os.rename(*places)
     except BaseException as fault:
         for before, after in reversed(moved):
-            os.rename(after, before)
+            if after.exists():  # else it was not moved yet
+                os.rename(after, before)
         if isinstance(fault, OSError):
             raise SpikefabError(
                 "cannot write", str(folder), fault.strerror or str(fault)

