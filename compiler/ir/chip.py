@@ -23,8 +23,8 @@ class ChipSpec:
 
     synapse_words: words of the synapse memory, each `lanes` weights wide and read in one clock.
     models: identities of the neuron models it carries; empty stands for whatever a program uses.
-    memory_latency: clocks from reading synapses, rows, state or parameters to their use; 2 is for
-        memories that answer late in a clock.
+    memory_latency: clocks from reading synapses, rows, routes, state or parameters to their use; 2
+        is for memories that answer late in a clock.
     accumulate_latency: clocks from reading an accumulator to its write-back being readable.
     """
 
