@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compiler.ir.device import check_values
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.file import whole_file
 from ..compiler.ir.program import Program
@@ -85,15 +86,3 @@ def ahead(layout: Layout, memory: Memory) -> NDArray[np.int64]:
     """Sums that wait for later ticks: [ticks ahead, neurons]."""
     acc = memory.acc.reshape(layout.slots, -1).astype(np.int64)
     return np.roll(acc, -(memory.tick % layout.slots), axis=0)
-
-
-def check_values(values: NDArray[Any], size: int, lo: int, hi: int, name: str) -> None:
-    """Raise SpikefabError for values that are not `size` numbers from lo to hi."""
-    if values.shape != (size,):
-        raise SpikefabError(f"{values.shape} values", f"'{name}'", f"it has {size}")
-    if size and (values.min() < lo or values.max() > hi):
-        raise SpikefabError(
-            f"value {int(values.max() if values.max() > hi else values.min())}",
-            f"'{name}'",
-            f"outside {lo}..{hi}",
-        )

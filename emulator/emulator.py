@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiler.ir.device import Inputs, Progress, deliveries, recorded_state
+from ..compiler.ir.device import Inputs, Progress, check_values, deliveries, recorded_state
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.program import Program
 from ..compiler.ir.spikes import UNREADABLE, Recording
@@ -111,7 +111,7 @@ class Emulator:
         given = np.asarray(values, np.int64)
         if name == "weights":
             limit = program.chip.largest_weight
-            checkpoint.check_values(given, program.synapses.count, -limit - 1, limit, name)
+            check_values(given, program.synapses.count, -limit - 1, limit, name)
             synapses = program.synapses
             changed = with_weights(program, pack(synapses.target, given, synapses.wide))
             check_accumulators(changed, "the weights written")
@@ -121,7 +121,7 @@ class Emulator:
         (number, variable), *_ = recorded_state(program, [name])
         p = program.populations[number]
         lo, hi = program.models[p.model].state[variable]
-        checkpoint.check_values(given, p.size, lo, hi, name)
+        check_values(given, p.size, lo, hi, name)
         self._memory.state[state_slice(program, self._layout(), name)] = given
 
     def accumulators(self) -> NDArray[np.int64]:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from ..compiler.ir.chip import UNLIMITED, ChipSpec
+from ..compiler.ir.chip import ChipSpec
 from ..compiler.ir.cores import CoreImage, core_images
 from ..compiler.ir.cycles import PENDING_WORD, PHASES
 from ..compiler.ir.device import Deliveries, Device, Inputs, deliveries
 from ..compiler.ir.errors import SpikefabError
-from ..compiler.ir.memory_map import MemoryMap, memory_map
+from ..compiler.ir.memory_map import MemoryMap, core_map
 from ..compiler.ir.program import Program
 from ..compiler.ir.spikes import Recording
-from ..compiler.ir.validate import core_use
 from .primitives import Target
 from .testbench import (
     script_end,
@@ -49,18 +46,6 @@ class Export:
     outputs: int
 
 
-def sized(program: Program) -> ChipSpec:
-    """The chip with one core, and with just the memory that a program of one core takes where the
-    chip sets no limit. What a program means and how many cycles it takes stays."""
-    chip = program.chip
-    sizes: dict[str, Any] = {
-        memory: max(1, int(used[0]))
-        for memory, used in core_use(program).items()
-        if getattr(chip, memory) == UNLIMITED
-    }
-    return dataclasses.replace(chip, cores=1, **sizes)
-
-
 def export(
     program: Program,
     device: Device,
@@ -75,7 +60,7 @@ def export(
     not fit.
     """
     _check(program)
-    map = memory_map(dataclasses.replace(program, chip=sized(program)))
+    map = core_map(program)
     (image,) = core_images(program)
     contents = map.contents(image, program.seed)
     if spikes is None and steps is None:

@@ -268,25 +268,48 @@ def _memory(
 ) -> tuple[tuple[Row, ...], SynapseMemory]:
     """Descriptors and synapse memory of a core with the rows `here`, given its synapses."""
     kind, words, begin = rows.kind[here], rows.words[here], rows.begin[here]
-    address = np.cumsum(words) - words
     memory = SynapseMemory.empty(int(words.sum()), chip, np.repeat(kind == SPARSE, words))
-    dense = np.flatnonzero(kind[row] == DENSE)
-    r, t = row[dense], target[dense]
-    memory.weight[address[r] + t // chip.lanes - begin[r], t % chip.lanes] = weight[dense]
+    word, lane = _cells(chip, rows, here, row, target)
+    memory.weight[word, lane] = weight
+    dense = kind[row] == DENSE
     row_delay = np.zeros(len(here), np.int32)
-    row_delay[r] = delay[dense]
-    sparse = np.flatnonzero(kind[row] == SPARSE)
-    r, t, entry = row[sparse], target[sparse], target[sparse] % chip.sparse_lanes
-    word = address[r] + _rank(r * chip.sparse_lanes + entry)
-    memory.weight[word, entry] = weight[sparse]
-    used = weight[sparse] != 0
-    memory.target[word[used], entry[used]] = t[used]
-    memory.delay[word[used], entry[used]] = delay[sparse][used]
-    columns = (kind, address, words, begin, row_delay, rows.follows[here] != 0)
+    row_delay[row[dense]] = delay[dense]
+    used = ~dense & (weight != 0)
+    memory.target[word[used], lane[used]] = target[used]
+    memory.delay[word[used], lane[used]] = delay[used]
+    columns = (kind, np.cumsum(words) - words, words, begin, row_delay, rows.follows[here] != 0)
     count = np.bincount(row, minlength=len(here))
     return tuple(
         Row(*line) for line in zip(*(c.tolist() for c in columns), count.tolist(), strict=True)
     ), memory
+
+
+def _cells(
+    chip: ChipSpec,
+    rows: CoreRows,
+    here: NDArray[np.int64],
+    row: NDArray[np.int64],
+    target: NDArray[np.int64],
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Word of the synapse memory, and lane or entry in it, of each synapse of a core."""
+    words, begin = rows.words[here].astype(np.int64), rows.begin[here].astype(np.int64)
+    address = np.cumsum(words) - words
+    dense = rows.kind[here][row] == DENSE
+    word, lane = np.zeros(len(row), np.int64), np.zeros(len(row), np.int64)
+    r, t = row[dense], target[dense]
+    word[dense], lane[dense] = address[r] + t // chip.lanes - begin[r], t % chip.lanes
+    r, entry = row[~dense], target[~dense] % chip.sparse_lanes
+    word[~dense] = address[r] + _rank(r * chip.sparse_lanes + entry)
+    lane[~dense] = entry
+    return word, lane
+
+
+def weights_of(program: Program, memory: SynapseMemory) -> Integers:
+    """The weights in the order of flat rows that the memory of a program's one core holds."""
+    rows = _rows(program)
+    row, _, target = _places(program, rows)
+    here = np.arange(len(rows.core))
+    return memory.weight[_cells(program.chip, rows, here, row, target)]
 
 
 def _parts(program: Program, first: int, end: int) -> list[tuple[int, MappedPopulation, int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import psutil
@@ -188,3 +188,12 @@ def recorded_state(program: Program, names: Sequence[str]) -> list[tuple[int, st
             )
         found.append((program.populations.index(target), variable))
     return found
+
+
+def check_values(values: NDArray[Any], size: int, lo: int, hi: int, name: str) -> None:
+    """Raise SpikefabError for values that are not `size` numbers from lo to hi."""
+    if values.shape != (size,):
+        raise SpikefabError(f"values of shape {values.shape}", f"'{name}'", f"it has {size}")
+    if size and (values.min() < lo or values.max() > hi):
+        worst = int(values.max() if values.max() > hi else values.min())
+        raise SpikefabError(f"value {worst}", f"'{name}'", f"outside {lo}..{hi}")

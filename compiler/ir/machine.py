@@ -7,9 +7,7 @@ emulator and the gateware are held to it.
 from __future__ import annotations
 
 import dataclasses
-from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,14 +16,14 @@ from numpy.typing import NDArray
 from . import cycles
 from .chip import ChipSpec
 from .cores import CoreImage, Row, core_images, routing
-from .device import Deliveries, Device, Inputs, Progress, deliveries, recorded_state
-from .errors import SpikefabError
+from .device import Device, Inputs, Progress, check_values, deliveries, recorded_state
 from .interpret import Draws, evaluate, first_word, next_word
 from .language import bounds
 from .neuron import Datapath
 from .program import MappedPopulation, Program
 from .rows import DENSE
-from .spikes import Recording, SpikeTrain
+from .spikes import Recording
+from .stepped import SteppedRun
 from .synapses import pack
 from .validate import check_accumulators
 
@@ -119,18 +117,6 @@ class Core:
         return after
 
 
-@dataclass(eq=False)
-class _Sample:
-    """What the run of one sample collects; spikes are (step, index, count) by population."""
-
-    cycles: list[list[list[int]]] = field(default_factory=list)
-    spikes: dict[str, list[tuple[int, int, int]]] = field(
-        default_factory=lambda: defaultdict(list)
-    )
-    values: dict[str, list[list[int]]] = field(default_factory=lambda: defaultdict(list))
-    state: dict[str, list[NDArray[np.int32]]] = field(default_factory=lambda: defaultdict(list))
-
-
 class Machine(Device):
     """Runs core images exactly. A `Device`.
 
@@ -184,22 +170,20 @@ class Machine(Device):
         fit the program.
         """
         given = deliveries(self.program, spikes, steps, samples)
-        trains = [name for name in record if self._spiking(name)]
-        others = dict.fromkeys(name for name in record if name not in trains)
-        columns = recorded_state(self.program, list(others))
+        run = SteppedRun(self.program, given, record, 0 if given.batch else self.tick, drain)
         self._counters = {"events": 0, "synaptic_events": 0, "spikes": 0}
-        collected = []
         for sample in range(given.samples):
             if given.batch:
                 self.restart()
-            part = _Sample()
-            ticks = self._run_sample(given, sample, drain, columns, part)
-            collected.append(part)
+            run.next_sample()
+            for tick in range(run.begin, run.end):
+                clocks, fired, shown = self.step_tick(run.events(sample, tick))
+                run.note(tick, clocks, fired, shown, self._state)
             if progress:
                 progress(sample + 1, given.samples)
         if given.batch:
             self.restart()
-        return self._recording(given, ticks, collected, trains, columns)
+        return run.recording(self._counters)
 
     def read(self, name: str) -> NDArray[np.int32]:
         """State ``population.variable`` [size], or ``weights`` in the order of flat rows."""
@@ -214,7 +198,7 @@ class Machine(Device):
         given = np.asarray(values, np.int64)
         if name == "weights":
             limit = program.chip.largest_weight
-            _check_values(given, program.synapses.count, -limit - 1, limit, name)
+            check_values(given, program.synapses.count, -limit - 1, limit, name)
             words = pack(program.synapses.target, given, program.synapses.wide)
             synapses = dataclasses.replace(program.synapses, words=words)
             changed = dataclasses.replace(program, synapses=synapses)
@@ -225,7 +209,7 @@ class Machine(Device):
             return
         (number, variable), *_ = recorded_state(program, [name])
         p = program.populations[number]
-        _check_values(given, p.size, *program.models[p.model].state[variable], name)
+        check_values(given, p.size, *program.models[p.model].state[variable], name)
         for neuron, value in enumerate(given.tolist(), p.first):
             core = self._core_of(neuron)
             core.state[neuron - core.image.first][variable] = value
@@ -280,84 +264,6 @@ class Machine(Device):
                 synapses = self.cores[core].image.rows[axon].synapses
                 self._counters["synaptic_events"] += synapses * payload
 
-    def _run_sample(
-        self,
-        given: Deliveries,
-        sample: int,
-        drain: bool,
-        columns: Sequence[tuple[int, str]],
-        part: _Sample,
-    ) -> int:
-        program, steps = self.program, given.steps
-        begin = self.tick
-        base = -(-begin // program.period) * program.period
-        end = base + (program.ticks(steps) if drain else steps * program.period)
-        while steps and self.tick < end:
-            tick = self.tick
-            step, rest = divmod(tick - base, program.period)
-            events: list[tuple[int, int]] = []
-            if not rest and 0 <= step < steps:
-                row = sample * steps + step
-                at = slice(int(given.first[row]), int(given.first[row + 1]))
-                events = list(
-                    zip(given.source[at].tolist(), given.payload[at].tolist(), strict=True)
-                )
-            clocks, spikes, values = self.step_tick(events)
-            part.cycles.append(clocks)
-            for n, p in enumerate(program.populations):
-                step = (tick - p.start - base) // p.period
-                if not p.updates_in(tick) or (drain and not 0 <= step < steps):
-                    continue
-                neurons = range(p.first, p.first + p.size)
-                if program.models[p.model].spikes:
-                    part.spikes[p.name] += [
-                        (step, k - p.first, spikes[k]) for k in neurons if k in spikes
-                    ]
-                elif p.output:
-                    part.values[p.name].append([values[k] for k in neurons])
-                for number, variable in columns:
-                    if number == n:
-                        key = f"{p.name}.{variable}"
-                        part.state[key].append(self._state(p, variable))
-        return end - begin if steps else 0
-
-    def _recording(
-        self,
-        given: Deliveries,
-        ticks: int,
-        parts: list[_Sample],
-        trains: Sequence[str],
-        columns: Sequence[tuple[int, str]],
-    ) -> Recording:
-        program = self.program
-        spikes: dict[str, SpikeTrain] = {}
-        values: dict[str, NDArray[np.int32]] = {}
-        state: dict[str, NDArray[np.int32]] = {}
-        for p in program.populations:
-            if not program.models[p.model].spikes and p.output:
-                values[p.name] = _table([part.values[p.name] for part in parts], p.size)
-            elif p.output or p.name in trains:
-                spikes[p.name] = _train([part.spikes[p.name] for part in parts], given.batch)
-        for number, variable in columns:
-            p = program.populations[number]
-            key = f"{p.name}.{variable}"
-            state[key] = _table([part.state[key] for part in parts], p.size)
-        clocks = np.array([part.cycles for part in parts], np.int32)
-        return Recording(
-            given.steps,
-            ticks,
-            given.samples,
-            spikes,
-            values,
-            state,
-            clocks.reshape(given.samples, ticks, program.cores, len(cycles.PHASES)),
-            self._counters,
-        )
-
-    def _spiking(self, name: str) -> bool:
-        found = [p for p in self.program.populations if p.name == name]
-        return bool(found) and self.program.models[found[0].model].spikes
-
     def _core_of(self, neuron: int) -> Core:
         return self.cores[int(np.searchsorted(self.program.core_first, neuron, "right")) - 1]
 
@@ -367,28 +273,3 @@ class Machine(Device):
             core = self._core_of(neuron)
             found.append(core.state[neuron - core.image.first][variable])
         return np.array(found, np.int32)
-
-
-def _table(samples: list[list[Any]], size: int) -> NDArray[np.int32]:
-    """[samples, rows, size]."""
-    return np.array(samples, np.int32).reshape(len(samples), len(samples[0]), size)
-
-
-def _train(samples: list[list[tuple[int, int, int]]], batch: bool) -> SpikeTrain:
-    """Spikes ordered by (sample, step, index)."""
-    rows = [(sample, *spike) for sample, spikes in enumerate(samples) for spike in spikes]
-    sample, step, index, count = np.array(rows, np.int64).reshape(len(rows), 4).T
-    return SpikeTrain(
-        step,
-        index.astype(np.int32),
-        count.astype(np.int32) if (count != 1).any() else None,
-        sample.astype(np.int32) if batch else None,
-    )
-
-
-def _check_values(values: NDArray[Any], size: int, lo: int, hi: int, name: str) -> None:
-    if values.shape != (size,):
-        raise SpikefabError(f"values of shape {values.shape}", f"'{name}'", f"it has {size}")
-    if size and (values.min() < lo or values.max() > hi):
-        worst = int(values.max() if values.max() > hi else values.min())
-        raise SpikefabError(f"value {worst}", f"'{name}'", f"outside {lo}..{hi}")

