@@ -46,7 +46,7 @@ from .link import Link
 CHANGING = ("registers", "state", "phases", "pending")  # what a run changes, besides accumulators
 LARGEST_COUNT = 0xFFFF  # of one command
 LEAST_FILL = 8  # words alike that are worth a command of their own
-HEX = 16
+HEX = NAME_WORDS * WORD_BITS // 4  # digits of a hash, as far as the link tells it
 MOST_WAITING = 4096  # words of a run's replies that wait to be taken apart
 
 
@@ -107,9 +107,9 @@ class BoardDevice(Device):
             )  # fmt: skip
         map = core_map(program)
         chip, name = self.who()
-        if chip != map.hash:
+        if chip != map.hash[:HEX]:
             raise SpikefabError(
-                f"a program for the core {map.hash}", f"the board on {self.link.name}",
+                f"a program for the core {map.hash[:HEX]}", f"the board on {self.link.name}",
                 f"it is the core {chip}",
                 "build the board for this program, or compile for its chip",
             )  # fmt: skip

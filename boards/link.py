@@ -29,10 +29,12 @@ from ..compiler.ir.link import (
 Words = NDArray[np.uint16]
 LEAST_WORDS = 8  # of a frame, however bad the wire
 GOOD_FRAMES = 64  # without a fault, after which frames may be longer again
-REPLY_SECONDS = 0.15  # a board that has said nothing for so long is asked, besides time on the wire
+FIRST_SECONDS = 0.15  # a board that has said nothing for so long is asked, besides time on the wire
+LEAST_SECONDS = 0.02  # the same where answers have come at once
+ROUND_TRIPS = 4  # of which so many are waited for
 LOST_SECONDS = 5.0  # a board that answers nothing for so long is given up
 IDLE_SECONDS = 60.0  # one that answers, but does not go on
-READ_SECONDS = 0.02  # that a read waits for a byte
+READ_SECONDS = 0.005  # that a read waits for a byte
 MOST_QUEUED = 4096  # words that wait to be sent before `send` does its part
 
 
@@ -90,6 +92,8 @@ class Link:
         self._words = MAX_WORDS
         self._good = 0
         self._heard = self._moved = time.monotonic()
+        self._round_trip: float | None = None  # seconds, as asked and answered
+        self._silences = 0
         self._greeting = True
         try:
             self.port.reset_input_buffer()
@@ -105,9 +109,11 @@ class Link:
 
     @property
     def _patience(self) -> float:
-        """Seconds after which an answer should be there."""
-        wire = 2 * SLOTS * 256 * 10 / self.port.baudrate
-        return REPLY_SECONDS + wire
+        """Seconds after which an answer should be there; longer while none comes."""
+        seconds = FIRST_SECONDS + 2 * SLOTS * 256 * 10 / self.port.baudrate
+        if self._round_trip is not None:
+            seconds = min(seconds, max(LEAST_SECONDS, ROUND_TRIPS * self._round_trip))
+        return seconds * 2 ** min(self._silences, 5)
 
     def send(self, words: Sequence[int] | Words) -> None:
         """Queue words for the board; takes what it says meanwhile."""
@@ -201,6 +207,7 @@ class Link:
         while self._heard == heard:
             if time.monotonic() >= until:
                 self._check_time("the board does not answer any more")
+                self._silences += 1
                 self._ask(Frame.RESEND)
                 return
             self._listen()
@@ -222,7 +229,7 @@ class Link:
     def _ask(self, kind: Frame) -> None:
         """Ask what the board has; frames of data wait for the answer."""
         self._nonce = (self._nonce + 1) % SEQUENCE
-        self._waiting = True
+        self._waiting, self._asked_at = True, time.monotonic()
         self.counters.asked += 1
         self._control(kind, self._words)
 
@@ -263,7 +270,7 @@ class Link:
             if status is None or status.session != self._session or frame.seq:
                 return
             self._greeting = False
-        self._heard = time.monotonic()
+        self._heard, self._silences = time.monotonic(), 0
         ahead = (frame.seq - self._expected) % SEQUENCE
         if ahead >= SLOTS:
             return  # it was here before
@@ -290,6 +297,8 @@ class Link:
         missing = (self._next - status.expected) % SEQUENCE
         if self._waiting and status.nonce == self._nonce:
             self._waiting = False
+            took = time.monotonic() - self._asked_at
+            self._round_trip = (took + 3 * (self._round_trip or took)) / 4
             if missing:
                 self._take_back(self._next - missing)
         elif missing and not self._waiting:

@@ -7,7 +7,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
 from ..compiler.ir.errors import SpikefabError
-from ..compiler.ir.link import LARGEST_FIELD, VERSION, WORD_BITS
+from ..compiler.ir.link import LARGEST_FIELD, NAME_WORDS, VERSION, WORD_BITS
 from ..compiler.ir.memory_map import MemoryMap
 from .commands import Commands
 from .core import Core
@@ -15,6 +15,8 @@ from .primitives import Target
 from .receive import Receiver
 from .transmit import Transmitter
 from .uart import UartReceiver, UartTransmitter
+
+HEX = NAME_WORDS * WORD_BITS // 4  # digits of a hash, as far as the link tells it
 
 
 class Board(wiring.Component):
@@ -42,7 +44,7 @@ class Board(wiring.Component):
         m.submodules.uart_transmitter = wire_out = self._transmitter
         m.submodules.receiver = receiver = Receiver()
         transmitter = Transmitter()
-        commands = Commands(self.map, int(self.map.hash, 16))
+        commands = Commands(self.map, int(self.map.hash[:HEX], 16))
         core = Core(self.map, self.target)
         # A hello begins the link anew; what the core was doing is lost with it, if anything.
         begun, cut, asked = Signal(), Signal(), Signal()
@@ -70,8 +72,8 @@ class Board(wiring.Component):
             transmitter.asked.eq(asked | receiver.polled | receiver.fault),
             transmitter.status.eq(
                 Cat(
-                    Const(VERSION, WORD_BITS), receiver.session, receiver.expected, receiver.nonce,
-                    receiver.damaged, receiver.refused, receiver.broken_bytes,
+                    Const(VERSION, 8), receiver.damaged, receiver.session, receiver.expected,
+                    receiver.nonce, receiver.refused, receiver.broken_bytes,
                 )
             ),
             core.start.eq(commands.start),

@@ -50,13 +50,12 @@ class Commands(wiring.Component):
         words, reply, memory, output = self.words, self.reply, self.memory, self.output.payload
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=1).create()
         shift, bits = Signal(WORD_BITS, reset_less=True), Signal(range(WORD_BITS + 1))
-        digest, digested, free = Signal(), Signal(WORD_BITS), Signal()
-        m.d.comb += [
-            free.eq(bits == 0), crc.valid.eq(~free), crc.data.eq(shift[0]),
-            digested.eq(words.payload),
-        ]  # fmt: skip
+        digest, of_words, free = Signal(), Signal(), Signal()
+        m.d.comb += [free.eq(bits == 0), crc.valid.eq(~free), crc.data.eq(shift[0])]
         with m.If(digest):
-            m.d.sync += [shift.eq(digested), bits.eq(WORD_BITS)]
+            m.d.sync += [
+                shift.eq(Mux(of_words, words.payload, reply.payload)), bits.eq(WORD_BITS)
+            ]  # fmt: skip
         with m.Elif(~free):
             m.d.sync += [shift.eq(shift[1:]), bits.eq(bits - 1)]
 
@@ -67,7 +66,7 @@ class Commands(wiring.Component):
         command = Signal(range(len(Command)), reset_less=True)
         count = Signal(WORD_BITS, reset_less=True)
         address = Signal(self.map.address_bits, reset_less=True)
-        index = Signal(3)
+        index = Signal(2)
         read = Signal(WORD_BITS, reset_less=True)
         name = Signal(NAME_WORDS * WORD_BITS)
         chip = Array(
@@ -92,15 +91,14 @@ class Commands(wiring.Component):
         def push(word: Value, go_on: str) -> None:
             """Reply with a word and take it into the digest, then go on."""
             m.d.comb += [
-                reply.valid.eq(free), reply.payload.eq(word),
-                digested.eq(word), digest.eq(free & reply.ready),
+                reply.valid.eq(free), reply.payload.eq(word), digest.eq(free & reply.ready),
             ]  # fmt: skip
             with m.If(free & reply.ready):
                 m.next = go_on
 
         with m.FSM():
             with m.State("WORD"):
-                m.d.comb += self.idle.eq(~words.valid)
+                m.d.comb += [self.idle.eq(~words.valid), of_words.eq(1)]
                 m.d.sync += [
                     index.eq(0), axon.eq(field), payload.eq(1), command.eq(field), count.eq(field),
                 ]  # fmt: skip
@@ -131,7 +129,7 @@ class Commands(wiring.Component):
                                 m.next = "CYCLES"
 
             with m.State("PAYLOAD"), m.If(words.valid & free):
-                m.d.comb += [words.ready.eq(1), digest.eq(1)]
+                m.d.comb += [words.ready.eq(1), of_words.eq(1), digest.eq(1)]
                 m.d.sync += payload.eq(words.payload)
                 m.next = "EVENT"
             with m.State("EVENT"):
@@ -191,10 +189,11 @@ class Commands(wiring.Component):
                     m.next = "GIVE"
             with m.State("GIVE"):
                 given = Signal()
+                m.d.comb += reply.payload.eq(read)
                 with m.If(command == Command.HASH):
-                    m.d.comb += [digested.eq(read), digest.eq(free), given.eq(free)]
+                    m.d.comb += [digest.eq(free), given.eq(free)]
                 with m.Else():
-                    m.d.comb += [reply.payload.eq(read), reply.valid.eq(1), given.eq(reply.ready)]
+                    m.d.comb += [reply.valid.eq(1), given.eq(reply.ready)]
                 with m.If(given):
                     m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
                     m.next = "READ"
@@ -219,11 +218,11 @@ class Commands(wiring.Component):
             with m.State("WHO"):
                 m.d.comb += [
                     reply.valid.eq(1),
-                    reply.payload.eq(Mux(index[2], name[:WORD_BITS], chip[index[:2]])),
+                    reply.payload.eq(Mux(index[1], name[:WORD_BITS], chip[index[0]])),
                 ]
                 with m.If(reply.ready):
                     m.d.sync += index.eq(index + 1)
-                    with m.If(index[2]):
+                    with m.If(index[1]):
                         m.d.sync += name.eq(Cat(name[WORD_BITS:], name[:WORD_BITS]))
                     with m.If(index == 2 * NAME_WORDS - 1):
                         m.next = "WORD"

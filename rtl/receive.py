@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 from ..compiler.ir.link import MAX_WORDS, OVERHEAD, SLOTS, WORD_BITS, Frame
 
 SLOT_BYTES = 256
-COUNT_BITS = 16  # of the counters of faults
+COUNT_BITS = 8  # of the counters of faults
 LONGEST = OVERHEAD + 2 * MAX_WORDS  # bytes of a frame
 
 
@@ -57,15 +57,15 @@ class Receiver(wiring.Component):
         m.submodules.slots = slots = Memory(shape=8, depth=SLOTS * SLOT_BYTES, init=[])
         m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=1).create()
         left, first, bad = Signal(8), Signal(init=1), Signal()
-        emitted, plain = Signal(), Signal(8)
-        ends = Signal()
-        m.d.comb += ends.eq(self.valid & (self.byte == 0))
-        m.d.sync += emitted.eq(0)
+        emits, emitted, ends = Signal(), Signal(), Signal()
+        is_code = left == 0
+        m.d.comb += [
+            ends.eq(self.valid & (self.byte == 0)),
+            emits.eq(self.valid & (self.byte != 0) & ~(is_code & first)),
+        ]
+        m.d.sync += emitted.eq(emits)
         with m.If(self.valid & (self.byte != 0)):
-            with m.If(left == 0):
-                m.d.sync += [left.eq(self.byte - 1), first.eq(0), emitted.eq(~first), plain.eq(0)]
-            with m.Else():
-                m.d.sync += [left.eq(left - 1), emitted.eq(1), plain.eq(self.byte)]
+            m.d.sync += [left.eq(Mux(is_code, self.byte, left) - 1), first.eq(0)]
 
         # What was emitted goes to the CRC, to its slot and into the tail: after the last byte that
         # is the last word of the body, credit and CRC.
@@ -75,25 +75,27 @@ class Receiver(wiring.Component):
         full = Signal()
         writer = slots.write_port()
         m.d.comb += [
-            full.eq((self.expected - self.taken)[SLOTS.bit_length() - 1]),
+            full.eq((self.expected - self.taken)[: SLOTS.bit_length()] == SLOTS),
             crc.start.eq(ends),
             crc.valid.eq(bits != 0),
             crc.data.eq(shift[0]),
             writer.addr.eq(Cat((count - 2)[:8], self.expected[: (SLOTS - 1).bit_length()])),
-            writer.data.eq(plain),
+            writer.data.eq(shift),
             writer.en.eq(emitted & ~full & ~bad),
         ]
+        with m.If(emits):
+            m.d.sync += [bits.eq(8), shift.eq(Mux(is_code, 0, self.byte))]
+        with m.Elif(bits != 0):
+            m.d.sync += [bits.eq(bits - 1), shift.eq(shift[1:])]
         with m.If(emitted):
             m.d.sync += [
-                bits.eq(8), shift.eq(plain), tail.eq(Cat(tail[8:], plain)), count.eq(count + 1),
+                tail.eq(Cat(tail[8:], shift)), count.eq(count + 1),
                 bad.eq(bad | (count == LONGEST)),
             ]  # fmt: skip
             with m.If(count == 0):
-                m.d.sync += kind.eq(plain)
+                m.d.sync += kind.eq(shift)
             with m.If(count == 1):
-                m.d.sync += seq.eq(plain)
-        with m.Elif(bits != 0):
-            m.d.sync += [bits.eq(bits - 1), shift.eq(shift[1:])]
+                m.d.sync += seq.eq(shift)
         with m.If(self.broken):
             m.d.sync += [bad.eq(1), self.broken_bytes.eq(self.broken_bytes + 1)]
 
@@ -111,6 +113,7 @@ class Receiver(wiring.Component):
         m.d.comb += [
             good.eq(judged & whole),
             self.credited.eq(good & (kind != Frame.HELLO)),
+            self.argument.eq(tail[:WORD_BITS]),
             self.credit.eq(tail[WORD_BITS : WORD_BITS + 8]),
         ]
         m.d.sync += [self.polled.eq(0), self.resend.eq(0), self.fault.eq(0)]
@@ -133,8 +136,7 @@ class Receiver(wiring.Component):
                     m.d.sync += [self.refused.eq(self.refused + 1), self.fault.eq(1)]
             with m.Case(Frame.POLL, Frame.RESEND):
                 m.d.sync += [
-                    self.nonce.eq(seq), self.argument.eq(tail[:WORD_BITS]),
-                    self.polled.eq(1), self.resend.eq(kind == Frame.RESEND),
+                    self.nonce.eq(seq), self.polled.eq(1), self.resend.eq(kind == Frame.RESEND),
                 ]  # fmt: skip
 
         # The words of the slot that is first: two bytes each.

@@ -36,7 +36,7 @@ class Transmitter(wiring.Component):
                 "resend": In(1),
                 "limit": In(WORD_BITS),
                 "asked": In(1),
-                "status": In(Status.WORDS * WORD_BITS),
+                "status": In(8 * len(Status.BYTES)),
                 "bytes": Out(stream.Signature(8)),
                 "idle": Out(1),
             }
@@ -47,14 +47,16 @@ class Transmitter(wiring.Component):
         m = Module()
         m.submodules.slots = slots = Memory(shape=8, depth=SLOTS * SLOT_BYTES, init=[])
         within = (SLOTS - 1).bit_length()
-        written, sent, kept = Signal(8), Signal(8), Signal(8)  # frames closed, sent, not free
+        near = SLOTS.bit_length()  # bits that tell frames apart that are there together
+        written = Signal(8)  # frames closed
+        sent, kept = Signal(near), Signal(near)  # frames sent, not free
         sending, rewind = Signal(), Signal()
-        told = Signal(8)  # what the host knows of `taken`
+        told = Signal(near)  # what the host knows of `taken`
         owed, limit = Signal(), Signal(7, init=MAX_WORDS)
 
-        back = Signal(8)
-        m.d.comb += back.eq(self.credit - SLOTS)
-        with m.If(self.credited & ((back - kept)[:8] <= (written - kept)[:8])):
+        back, held = Signal(near), Signal(near)
+        m.d.comb += [back.eq(self.credit - SLOTS), held.eq(written - kept)]
+        with m.If(self.credited & ((back - kept)[:near] <= held)):
             m.d.sync += kept.eq(back)
         with m.If(self.polled & (self.limit != 0) & (self.limit <= MAX_WORDS)):
             m.d.sync += limit.eq(self.limit)
@@ -66,14 +68,14 @@ class Transmitter(wiring.Component):
         bits, shift = Signal(range(9)), Signal(8)
         push, byte, hashed = Signal(), Signal(8), Signal()
         count, high = Signal(7), Signal()
-        line_free, may_open, behind = Signal(), Signal(), Signal(8)
+        line_free, may_open, behind = Signal(), Signal(), Signal(near)
         m.d.comb += [
             crc.valid.eq(bits != 0),
             crc.data.eq(shift[0]),
-            line_free.eq(~sending & (sent == written)),
+            line_free.eq(~sending & (sent == written[:near])),
             behind.eq(self.taken - told),
             may_open.eq(
-                ((written - kept)[:8] < SLOTS)
+                (held < SLOTS)
                 & ~(sending & (sent[:within] == written[:within]))
             ),
             writer.addr.eq(Cat(Mux(push & (byte != 0), at, code_at), written[:within])),
@@ -90,8 +92,7 @@ class Transmitter(wiring.Component):
             m.d.sync += [bits.eq(bits - 1), shift.eq(shift[1:])]
         free = bits == 0
         of_status = Signal()
-        status = Array([self.status[n * WORD_BITS :][:WORD_BITS] for n in range(Status.WORDS)])
-        word = Mux(of_status, status[count[:3]], self.words.payload)
+        status = Array([self.status[8 * n :][:8] for n in range(len(Status.BYTES))])
         with m.FSM():
             with m.State("REST"):
                 m.d.comb += crc.start.eq(1)
@@ -112,9 +113,13 @@ class Transmitter(wiring.Component):
                 with m.If(free):
                     m.next = "BODY"
             with m.State("BODY"):
+                word = self.words.payload
                 m.d.comb += [byte.eq(Mux(high, word[8:], word[:8])), hashed.eq(1)]
                 with m.If(of_status):
-                    m.d.comb += push.eq(free & (count != Status.WORDS))
+                    m.d.comb += [
+                        byte.eq(status[Cat(high, count[:2])]),
+                        push.eq(free & (count != Status.WORDS)),
+                    ]
                     with m.If(count == Status.WORDS):
                         m.d.sync += owed.eq(0)
                         m.next = "CREDIT"
@@ -170,9 +175,9 @@ class Transmitter(wiring.Component):
         with m.If(lead), m.If(given):
             m.d.sync += lead.eq(0)
         with m.Elif(~sending):
-            with m.If(rewind | ((sent - kept)[:8] > (written - kept)[:8])):
+            with m.If(rewind | ((sent - kept)[:near] > held)):
                 m.d.sync += [sent.eq(kept), rewind.eq(0)]
-            with m.Elif(sent != written):
+            with m.Elif(sent != written[:near]):
                 m.d.sync += [sending.eq(1), place.eq(0)]
         with m.Elif(given):
             m.d.sync += place.eq(place + 1)

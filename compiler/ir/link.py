@@ -52,7 +52,7 @@ FIELD_BITS = 13
 LONG = 1 << FIELD_BITS
 LARGEST_FIELD = LONG - 1
 KIND_SHIFT = FIELD_BITS + 1
-NAME_WORDS = 4
+NAME_WORDS = 2
 """Words of a hash: of the chip, of the program."""
 
 
@@ -103,9 +103,9 @@ class Command(IntEnum):
     """The board sends the digest in two words, and begins a new one. It is the CRC-32 of all words
     since: events and ticks as they came, what ticks gave out, what `HASH` read."""
     NAME = 5
-    """Four words: the hash of the program that was loaded."""
+    """`NAME_WORDS`: the hash of the program that was loaded."""
     WHO = 6
-    """The board sends the hash of its chip and the name of its program, four words each."""
+    """The board sends the hash of its chip, then the name of its program."""
     CYCLES = 7
     """A word: 1 if a tick's clocks are to be told phase by phase, else 0."""
 
@@ -117,7 +117,7 @@ class Status:
     session: of the last `HELLO`, 0 since power came on; nonce: of the control frame that was last;
     expected: the number of the host's frame that would be next; damaged: frames that were not
     whole; refused: frames that were out of sequence; broken: bytes without a stop bit. Counts are
-    modulo 2^16, since power came on.
+    modulo 256, since power came on. The bytes of its words are in the order of `BYTES`.
     """
 
     version: int
@@ -128,13 +128,16 @@ class Status:
     refused: int
     broken: int
 
-    WORDS = 6
+    WORDS = 4
+    BYTES = ("version", "damaged", "session", "session", "expected", "nonce", "refused", "broken")
 
     @classmethod
     def of(cls, words: Sequence[int]) -> Status:
         """From the body of a frame."""
-        version, session, counters, *faults = words
-        return cls(version, session, counters >> 8, counters & 0xFF, *faults)
+        values: dict[str, int] = {}
+        for n, name in reversed(list(enumerate(cls.BYTES))):
+            values[name] = values.get(name, 0) << 8 | words[n // 2] >> 8 * (n % 2) & 0xFF
+        return cls(**values)
 
 
 def encode(kind: int, seq: int, credit: int, words: NDArray[np.uint16] | None = None) -> bytes:
