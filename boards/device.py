@@ -6,6 +6,7 @@ import dataclasses
 import zlib
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -58,6 +59,7 @@ class BoardDevice(Device):
 
     def __init__(self, link: Link, program: Program | None = None, *, counts: bool = True) -> None:
         self.link, self.counts = link, counts
+        self.closing = ExitStack()  # what ends with it
         self._program: Program | None = None
         link.send([word(Kind.COMMAND, Command.CYCLES), int(counts)])
         if program is not None:
@@ -74,7 +76,7 @@ class BoardDevice(Device):
 
     def close(self) -> None:
         """Let go of the port."""
-        self.link.port.close()
+        self.closing.close()
 
     @property
     def program(self) -> Program:
@@ -100,11 +102,6 @@ class BoardDevice(Device):
         Raises SpikefabError for a program of another chip, before anything is written, and where
         the board's memories then hold something else.
         """
-        if program.cores > 1:
-            raise SpikefabError(
-                f"{program.cores} cores", "the program", "a board has one core as yet",
-                "compile for a chip whose core holds the network",
-            )  # fmt: skip
         map = core_map(program)
         chip, name = self.who()
         if chip != map.hash[:HEX]:

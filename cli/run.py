@@ -6,15 +6,18 @@ from typing import Any
 
 import click
 
-from .. import Emulator, Program, Recording, SpikefabError, load_input, load_program
+from .. import Program, Recording, SpikefabError, load_input, load_program
 from .console import check_output, progress, say, say_json
+from .devices import open_device
 
 
 @click.command()
 @click.argument("program")
 @click.option("--input", "input_file", help="Spikes (.npz). Without it, a run without input.")
 @click.option("--steps", type=click.IntRange(0), help="Default: to the last input.")
-@click.option("--device", default="emulator", show_default=True)
+@click.option("--device", default="emulator", show_default=True, metavar="D",
+              help="emulator, virtual, or a port.")
+@click.option("--baud", type=click.IntRange(1), help="Of a port; default: the board's.")
 @click.option("--record", multiple=True, metavar="NAME", help="POPULATION or POPULATION.VARIABLE.")
 @click.option("-o", "--output", help="Where to write spikes, values, records, cycles (.npz).")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True)
@@ -27,6 +30,7 @@ def run(
     input_file: str | None,
     steps: int | None,
     device: str,
+    baud: int | None,
     record: tuple[str, ...],
     output: str | None,
     threads: int,
@@ -36,8 +40,10 @@ def run(
     as_json: bool,
 ) -> None:
     """Run PROGRAM on a device and write what comes out."""
-    if device != "emulator":
-        raise SpikefabError(f"device '{device}'", "--device", "this version has the emulator only")
+    if device != "emulator" and (checkpoint or resume):
+        raise SpikefabError(
+            "a checkpoint", f"device '{device}'", "only the emulator writes and reads them"
+        )
     for path in (output, checkpoint):
         if path is not None:
             check_output(path)
@@ -49,18 +55,19 @@ def run(
         spikes = load_input(input_file, {i.name: i.size for i in loaded.inputs})
     if (checkpoint or resume) and spikes and any(t.sample is not None for t in spikes.values()):
         raise SpikefabError("a batch with a checkpoint", "spikefab run", "samples restart the chip")
-    emulator = Emulator(loaded, threads=threads, counts=cycles)
-    if resume is not None:
-        emulator.resume(resume)
-    with progress("running") as report:
-        recording = emulator.run(
+    with open_device(
+        device, loaded, threads=threads, counts=cycles, baud=baud
+    ) as opened, progress("running") as report:
+        if resume is not None:
+            opened.resume(resume)
+        recording = opened.run(
             spikes, steps, record=record, drain=checkpoint is None, progress=report
         )
+        if checkpoint is not None:
+            opened.checkpoint(checkpoint)
     if output is not None:
         recording.save(output)
-    if checkpoint is not None:
-        emulator.checkpoint(checkpoint)
-    summary = summarise(loaded, recording)
+    summary = {"device": device, **summarise(loaded, recording)}
     if as_json:
         say_json({**summary, "output": output})
         return
@@ -73,7 +80,6 @@ def run(
 def summarise(program: Program, recording: Recording) -> dict[str, Any]:
     """The figures of a run; cycles per tick are of one core each, no total is claimed."""
     summary: dict[str, Any] = {
-        "device": "emulator",
         "samples": recording.samples,
         "steps": recording.steps,
         "ticks": recording.ticks,

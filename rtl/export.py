@@ -59,7 +59,6 @@ def export(
     input. Raises SpikefabError for a program that gateware cannot carry, and for input that does
     not fit.
     """
-    _check(program)
     map = core_map(program)
     (image,) = core_images(program)
     contents = map.contents(image, program.seed)
@@ -101,15 +100,6 @@ def export(
     )
     files["README.md"] = _readme(program, map, made, contents, target)
     return made
-
-
-def _check(program: Program) -> None:
-    """Raise SpikefabError for a program of several cores."""
-    if program.cores > 1:
-        raise SpikefabError(
-            f"{program.cores} cores", "the program", "gateware has one core as yet",
-            "compile for a chip whose core holds the network",
-        )  # fmt: skip
 
 
 def _lines(lines: Iterable[str]) -> str:

@@ -439,7 +439,13 @@ def sized(program: Program) -> ChipSpec:
 
 
 def core_map(program: Program) -> MemoryMap:
-    """The map of the one core that carries a program of one core: its chip as `sized`."""
+    """The map of the one core that carries a program: its chip as `sized`. Raises SpikefabError
+    for a program of several cores."""
+    if program.cores > 1:
+        raise SpikefabError(
+            f"{program.cores} cores", "the program", "gateware has one core as yet",
+            "compile for a chip whose core holds the network",
+        )  # fmt: skip
     return MemoryMap(sized(program), tuple(program.models))
 
 

@@ -31,7 +31,7 @@ def emit(draft: Draft, notes: dict[str, Any], seed: int = 1) -> Program:
     for part in draft.network.inputs:
         inputs.append(InputPort(part.name, first, part.size, timing.period))
         first += part.size
-    models = list({m.identity: m for m in draft.models.values()}.values())
+    models = [m for _, m in sorted({m.identity: m for m in draft.models.values()}.items())]
     numbers = {m.identity: n for n, m in enumerate(models)}
     populations, neurons = [], 0
     for p in draft.network.populations:
