@@ -36,7 +36,7 @@ from ..compiler.ir.link import (
     Kind,
     word,
 )
-from ..compiler.ir.memory_map import MemoryMap, core_map, units
+from ..compiler.ir.memory_map import MemoryMap, Region, core_map, units
 from ..compiler.ir.program import MappedPopulation, Program
 from ..compiler.ir.spikes import Recording
 from ..compiler.ir.stepped import SteppedRun
@@ -112,9 +112,9 @@ class BoardDevice(Device):
             )  # fmt: skip
         self._original = program
         self._place(program, map)
-        expected = self._expected_hash()
         self._told_routes = self._contents["routes"]
         self._write("routes", self._told_routes)
+        expected = self._expected_hash()
         if name != program.hash[:HEX] or self._hash() != expected:
             self.link.send([word(Kind.COMMAND, Command.NAME), *[0] * NAME_WORDS])
             for region, entries in self._contents.items():
@@ -140,7 +140,7 @@ class BoardDevice(Device):
 
     def restart(self, weights: bool = False) -> None:
         """Restore initial state, accumulators, pending events and seed; weights if asked."""
-        if weights and self.program is not self._original:
+        if self.program is not self._original and weights:
             self._place(self._original, self._map)
             self._write("synapses", self._contents["synapses"])
         for region in CHANGING:
@@ -239,23 +239,25 @@ class BoardDevice(Device):
 
     def accumulators(self) -> NDArray[np.int64]:
         """Sums that wait for later ticks: [ticks ahead, neurons]; row 0 is for the next Update."""
+        neurons = self.program.neurons
         slots, bits = self._map.chip.delay_slots, self._map.chip.accumulator_bits
         for slot in range(slots):
-            self._ask("accumulators", self._first_sum(slot), self._image.neurons)
-        sums = [self._answer("accumulators", self._image.neurons) for _ in range(slots)]
+            self._ask("accumulators", self._first_sum(slot), neurons)
+        sums = [self._answer("accumulators", neurons) for _ in range(slots)]
         ring = np.array(sums, np.int64)
         ring[ring >= 1 << (bits - 1)] -= 1 << bits
         return np.roll(ring, -(self._tick % slots), axis=0)
 
     def pending(self) -> dict[int, int]:
         """Events of the next tick: payload by source, of those that reach something."""
+        chip = self.program.chip
         words = self._read("pending", 0, -(-len(self._axons) // cycles.PENDING_WORD))
         axons = [
             cycles.PENDING_WORD * n + k for n, bits in enumerate(words)
             for k in range(cycles.PENDING_WORD) if bits >> k & 1
         ]  # fmt: skip
         payloads = dict.fromkeys(axons, 1)
-        if "payloads" in self._map.regions and axons:
+        if chip.payload_bits > 1 and axons:
             kept = self._read("payloads", 0, axons[-1] + 1)
             payloads = {axon: kept[axon] for axon in axons}
         sources = self._image.sources.tolist()
@@ -272,6 +274,41 @@ class BoardDevice(Device):
         if wanted != self._told_routes:
             self._write("routes", wanted)
         self._told_routes = wanted
+
+    def intact(self) -> bool:
+        """Whether the memories hold what a run leaves as it is, by their hash."""
+        return self._hash() == self._expected_hash()
+
+    def damage(self) -> Damage | None:
+        """The first thing in these memories that is not as the program has it."""
+        for region, entries in self._hashed():
+            stored = self._map.regions[region]
+            found = self._read(region, 0, len(entries))
+            for n, (wanted, there) in enumerate(zip(entries, found, strict=True)):
+                if wanted != there:
+                    return self._damage(stored, n, wanted, there)
+        return None
+
+    def _damage(self, region: Region, n: int, wanted: int, there: int) -> Damage:
+        parts = self._fields(region, wanted), self._fields(region, there)
+        names = [name for name in parts[0] if parts[0][name] != parts[1].get(name)]
+        variable = " ".join([region.name.removesuffix("s"), *names[:1]])
+        held = (parts[0][names[0]], parts[1].get(names[0], 0)) if names else (wanted, there)
+        neuron = source = None
+        if region.name == "rows":
+            source = self.program.source_name(int(self._image.sources[n]))
+        elif region.name in ("routes", "parameter_index"):
+            neuron = self.program.neuron_name(self._image.first + n)
+        else:
+            variable = f"{variable} of entry {n}"
+        return Damage(variable, *held, neuron, source)
+
+    def _fields(self, region: Region, entry: int) -> dict[str, int]:
+        parts = region.unpack(entry)
+        if region.name == "rows" and not parts["sparse"]:
+            extent = Region("rows", 0, 0, self._map.row_extent)
+            parts |= extent.unpack(parts.pop("extent"))
+        return parts
 
     # Memories.
 
@@ -336,7 +373,7 @@ class BoardDevice(Device):
 
     def _hashed(self) -> Iterator[tuple[str, list[int]]]:
         """What a run leaves as it is."""
-        for region, entries in self._contents.items():
+        for region, entries in (self._contents | {"routes": self._told_routes}).items():
             if region not in CHANGING and entries:
                 yield region, entries
 
@@ -359,6 +396,18 @@ class BoardDevice(Device):
         words = self._read("synapses", 0, len(self._contents["synapses"]))
         sparse = self._image.memory.sparse
         return weights_of(self.program, SynapseMemory.unpack(words, sparse, self._map.chip))
+
+
+@dataclass(frozen=True)
+class Damage:
+    """What a memory of a board holds that it should not: where, by the network's names, and both
+    values."""
+
+    variable: str
+    expected: int
+    found: int
+    neuron: str | None = None
+    source: str | None = None
 
 
 class _Replies:
@@ -402,6 +451,8 @@ class _Replies:
         """Take all; raises SpikefabError if the board saw or said something else."""
         while self._expected:
             self._next()
+        for _ in range(self._sample + 1, self.run.given.samples):
+            self.run.next_sample()  # without ticks
         self.device._spiked = self._spiked
         link = self.device.link
         link.send([word(Kind.COMMAND, Command.DIGEST)])

@@ -87,10 +87,9 @@ def _key(map: MemoryMap) -> str:
     root = Path(__file__).parent.parent
     digest = hashlib.sha256(repr((map.hash, map.chip, _version("amaranth"))).encode())
     digest.update(json.dumps([model.to_json() for model in map.models]).encode())
-    for folder in ("rtl", "compiler/ir", "boards"):
-        for source in sorted((root / folder).glob("*.[pc]*")):
-            if source.is_file():
-                digest.update(source.read_bytes())
+    for pattern in ("rtl/*.py", "compiler/ir/*.py", "boards/virtual.*"):
+        for source in sorted(root.glob(pattern)):
+            digest.update(source.read_bytes())
     return digest.hexdigest()[:24]
 
 

@@ -14,6 +14,7 @@ from .. import SpikefabError, __version__
 from .bench import bench
 from .compile import compile_command
 from .demo import demo
+from .diff import diff
 from .inspect import inspect
 from .rtl import rtl
 from .run import run
@@ -40,7 +41,7 @@ def spikefab() -> None:
     """From a trained spiking network to a bit-exact fixed-point core."""
 
 
-for command in (demo, inspect, compile_command, run, rtl, bench):
+for command in (demo, inspect, compile_command, run, diff, rtl, bench):
     spikefab.add_command(command)
 
 

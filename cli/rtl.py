@@ -46,7 +46,7 @@ def rtl(
     if not output:
         raise SpikefabError("no folder", "-o", hint="name the folder to write, '.' for this one")
     folder = Path(output)
-    _check_names(folder, [*NAMES, SUMS], _check_folder(folder))
+    check_folder(folder, NAMES)
     loaded = load_program(program)
     spikes = None
     if input_file is not None:
@@ -77,7 +77,12 @@ def rtl(
     say(f"wrote {len(made.files) + 1} files to {output}; README.md there says how to simulate it")
 
 
-def write_folder(folder: Path, files: Mapping[str, str]) -> None:
+def check_folder(folder: Path, names: Iterable[str]) -> None:
+    """Raise SpikefabError where `write_folder` could not write these, before work is spent."""
+    _check_names(folder, [*names, SUMS], _check_folder(folder))
+
+
+def write_folder(folder: Path, files: Mapping[str, str | bytes]) -> None:
     """Write files and their sums into a folder, all or none of them.
 
     Files that an earlier call left there go, as long as they are unchanged. Raises SpikefabError
@@ -85,7 +90,9 @@ def write_folder(folder: Path, files: Mapping[str, str]) -> None:
     """
     old = _check_folder(folder)
     _check_names(folder, [*files, SUMS], old)
-    content = {name: text.encode() for name, text in files.items()}
+    content = {
+        name: made if isinstance(made, bytes) else made.encode() for name, made in files.items()
+    }
     sums = "".join(f"{hashlib.sha256(data).hexdigest()}  {name}\n"
                    for name, data in content.items())  # fmt: skip
     created = not folder.exists()

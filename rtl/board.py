@@ -52,6 +52,7 @@ class Board(wiring.Component):
         m.submodules.commands = ResetInserter(cut)(commands)
         m.submodules.core = ResetInserter(cut)(core)
         m.d.sync += [
+            transmitter.flush.eq(commands.idle & receiver.empty),
             begun.eq(receiver.hello),
             cut.eq(receiver.hello & ~(commands.idle & receiver.empty)),
             asked.eq(begun),
@@ -62,7 +63,6 @@ class Board(wiring.Component):
             receiver.byte.eq(wire_in.byte),
             receiver.valid.eq(wire_in.valid),
             receiver.broken.eq(wire_in.broken),
-            transmitter.flush.eq(commands.idle & receiver.empty),
             transmitter.taken.eq(receiver.taken),
             transmitter.credited.eq(receiver.credited),
             transmitter.credit.eq(receiver.credit),

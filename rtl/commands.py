@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.ir.link import (
@@ -17,16 +16,20 @@ from ..compiler.ir.link import (
 )
 from ..compiler.ir.memory_map import MemoryMap
 from .core import MemoryPort
+from .crc import Crc32
 from .emit import event_layout, output_layout
+from .states import States, one_of
 
-DIGEST_BITS = 32
+PLACED = (Command.WRITE, Command.FILL, Command.READ, Command.HASH)  # begin with address and count
 
 
 class Commands(wiring.Component):
     """Does what the words say, in order.
 
     chip: hash of the chip that the board is. words: what to do; reply: what comes of it; idle: it
-    waits for words. The rest is the core's, from the other side.
+    waits for words. The rest is the core's, from the other side; `output` must not change while it
+    waits. What goes out, and whatever decides, comes from registers: the link is no part of the
+    core's paths.
     """
 
     def __init__(self, map: MemoryMap, chip: int) -> None:
@@ -45,189 +48,205 @@ class Commands(wiring.Component):
         )
 
     def elaborate(self, platform: object) -> Module:
-        """A digest that takes a bit per clock, and one state machine."""
+        """A state machine, a word that goes out, and a digest that takes a bit per clock."""
         m = Module()
         words, reply, memory, output = self.words, self.reply, self.memory, self.output.payload
-        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=1).create()
-        shift, bits = Signal(WORD_BITS, reset_less=True), Signal(range(WORD_BITS + 1))
-        digest, of_words, free = Signal(), Signal(), Signal()
-        m.d.comb += [free.eq(bits == 0), crc.valid.eq(~free), crc.data.eq(shift[0])]
-        with m.If(digest):
-            m.d.sync += [
-                shift.eq(Mux(of_words, words.payload, reply.payload)), bits.eq(WORD_BITS)
-            ]  # fmt: skip
-        with m.Elif(~free):
-            m.d.sync += [shift.eq(shift[1:]), bits.eq(bits - 1)]
+        at = States(
+            m, "WORD", "PAYLOAD", "EVENT", "START", "TICK", "LOW", "HIGH", "TAKEN", "PLACE",
+            "WRITE", "WRITING", "READ", "READING", "WAIT", "DIGEST", "DIGEST_HIGH", "NAME", "WHO",
+            "CYCLES",
+        )  # fmt: skip
 
-        field = words.payload[:FIELD_BITS]
-        kind = words.payload[KIND_SHIFT:]
+        # The digest takes a word of the host's as it is used, one of the core's as it goes out.
+        m.submodules.crc = crc = Crc32()
+        shift, left, busy = Signal(WORD_BITS), Signal(range(WORD_BITS)), Signal()
+        takes, fresh, free = Signal(), Signal(), Signal()
+        m.d.comb += [crc.valid.eq(busy), crc.bit.eq(shift[0]), free.eq(~busy & ~fresh)]
+        m.d.sync += left.eq(left - 1)
+        with m.If(busy):
+            m.d.sync += [shift.eq(shift[1:]), busy.eq(left != 0)]
+        with m.Else():
+            m.d.sync += [
+                shift.eq(Mux(fresh, reply.payload, words.payload)), left.eq(WORD_BITS - 1),
+                busy.eq(fresh | takes),
+            ]  # fmt: skip
+
+        field, kind = words.payload[:FIELD_BITS], words.payload[KIND_SHIFT:]
         axon = Signal(self.map.axon_bits, reset_less=True)
         payload = Signal(self.map.chip.payload_bits, reset_less=True)
         command = Signal(range(len(Command)), reset_less=True)
-        count = Signal(WORD_BITS, reset_less=True)
+        count, none, last = Signal(WORD_BITS), Signal(), Signal()
         address = Signal(self.map.address_bits, reset_less=True)
         index = Signal(2)
-        read = Signal(WORD_BITS, reset_less=True)
         name = Signal(NAME_WORDS * WORD_BITS)
-        chip = Array(
-            Const(self.chip >> WORD_BITS * n, WORD_BITS) for n in range(NAME_WORDS)
-        )
-        by_phase = Signal()
-        value = Signal(2 * WORD_BITS)
-        wide, told, shown = Signal(), Signal(), Signal(FIELD_BITS)
+        reads, by_phase = Signal(), Signal()
+        # Of an output that waits, a clock later: its word can be told.
+        judged, wide, told, ends = Signal(), Signal(), Signal(), Signal()
         of_neuron = output.kind == Kind.ENTRY
+        value = Signal(2 * WORD_BITS)
+        shown = Signal(FIELD_BITS)
         m.d.comb += [
-            self.events.payload.axon.eq(axon),
-            self.events.payload.payload.eq(payload),
-            memory.address.eq(address),
-            memory.write_data.eq(words.payload),
             value.eq(output.value),
             shown.eq(Mux(of_neuron, output.neuron, value[:FIELD_BITS])),
+            self.idle.eq(at["WORD"] & ~words.valid),
+            self.events.payload.axon.eq(axon),
+            self.events.payload.payload.eq(payload),
+            self.events.valid.eq(at["EVENT"]),
+            self.start.eq(at["START"]),
+            self.output.ready.eq(at["TAKEN"]),
+            memory.address.eq(address),
+            memory.write_data.eq(words.payload),
+            memory.write.eq(at["WRITING"]),
+            memory.read.eq(at["READING"]),
+        ]
+        m.d.sync += [
+            none.eq(count == 0), last.eq(count == 1),
+            reads.eq((command == Command.READ) | (command == Command.HASH)),
+            judged.eq(self.output.valid & ~at["TAKEN"]),
             wide.eq(Mux(of_neuron, value != 1, value[FIELD_BITS:] != 0)),
             told.eq(by_phase | of_neuron | (output.kind == Kind.EMIT)),
-        ]
-        last = count == 1
+            ends.eq(output.kind == Kind.EMIT),
+        ]  # fmt: skip
 
-        def push(word: Value, go_on: str) -> None:
-            """Reply with a word and take it into the digest, then go on."""
-            m.d.comb += [
-                reply.valid.eq(free), reply.payload.eq(word), digest.eq(free & reply.ready),
+        # The word that goes out.
+        full, may, load = Signal(), Signal(), Signal()
+        goes, read_done, moved = Signal(), Signal(), Signal()
+        chip = [Const(self.chip >> WORD_BITS * n, WORD_BITS) for n in range(NAME_WORDS)]
+        m.d.comb += [
+            reply.valid.eq(full),
+            goes.eq(at["TICK"] & judged & told & may),
+            read_done.eq(at["WAIT"] & memory.read_valid),
+            load.eq(
+                goes | read_done
+                | (may & Cat(
+                    at[s] for s in ("LOW", "HIGH", "DIGEST", "DIGEST_HIGH", "WHO")
+                ).any())
+            ),
+        ]  # fmt: skip
+        m.d.sync += may.eq(free & ~full & ~load)
+        with m.If(reply.ready):
+            m.d.sync += full.eq(0)
+        m.d.sync += fresh.eq(
+            goes | (may & (at["LOW"] | at["HIGH"])) | (read_done & (command == Command.HASH))
+        )
+        with m.If(load):
+            m.d.sync += [
+                full.eq(~(at["WAIT"] & (command == Command.HASH))),
+                reply.payload.eq(
+                    one_of([
+                        (at["TICK"], Cat(shown, wide, output.kind)),
+                        (at["LOW"], value[:WORD_BITS]),
+                        (at["HIGH"], value[WORD_BITS:]),
+                        (at["WAIT"], memory.read_data),
+                        (at["DIGEST"], crc.crc[:WORD_BITS]),
+                        (at["DIGEST_HIGH"], crc.crc[WORD_BITS:]),
+                        (at["WHO"], Mux(index[1], name[:WORD_BITS], Mux(index[0], *chip[::-1]))),
+                    ])
+                ),
             ]  # fmt: skip
-            with m.If(free & reply.ready):
-                m.next = go_on
 
-        with m.FSM():
-            with m.State("WORD"):
-                m.d.comb += [self.idle.eq(~words.valid), of_words.eq(1)]
-                m.d.sync += [
-                    index.eq(0), axon.eq(field), payload.eq(1), command.eq(field), count.eq(field),
-                ]  # fmt: skip
-                with m.If(words.valid & free):
-                    m.d.comb += words.ready.eq(1)
-                    with m.Switch(kind):
-                        with m.Case(Kind.ENTRY):
-                            m.d.comb += digest.eq(1)
-                            with m.If(words.payload[FIELD_BITS]):
-                                m.next = "PAYLOAD"
-                            with m.Else():
-                                m.next = "EVENT"
-                        with m.Case(Kind.TICK):
-                            m.d.comb += digest.eq(1)
-                            m.next = "START"
-                        with m.Case(Kind.COMMAND), m.Switch(field):
-                            with m.Case(
-                                Command.WRITE, Command.FILL, Command.READ, Command.HASH
-                            ):
-                                m.next = "PLACE"
-                            with m.Case(Command.DIGEST):
-                                m.next = "DIGEST"
-                            with m.Case(Command.NAME):
-                                m.next = "NAME"
-                            with m.Case(Command.WHO):
-                                m.next = "WHO"
-                            with m.Case(Command.CYCLES):
-                                m.next = "CYCLES"
+        # Words are taken in the clocks in which they are used.
+        used, of_tick = Signal(), Signal()
+        m.d.comb += [
+            of_tick.eq((at["WORD"] & (kind != Kind.COMMAND)) | at["PAYLOAD"]),
+            takes.eq(words.valid & of_tick & free),
+            used.eq(
+                (free & (at["WORD"] | at["PAYLOAD"]))
+                | at["PLACE"] | at["NAME"] | at["CYCLES"] | moved
+            ),
+            words.ready.eq(used),
+            moved.eq(at["WRITING"] & memory.ready & ((command == Command.WRITE) | last)),
+        ]  # fmt: skip
 
-            with m.State("PAYLOAD"), m.If(words.valid & free):
-                m.d.comb += [words.ready.eq(1), of_words.eq(1), digest.eq(1)]
-                m.d.sync += payload.eq(words.payload)
-                m.next = "EVENT"
-            with m.State("EVENT"):
-                m.d.comb += self.events.valid.eq(1)
-                with m.If(self.events.ready):
-                    m.next = "WORD"
+        with m.If(at["WORD"]):
+            m.d.sync += [
+                index.eq(0), axon.eq(field), payload.eq(1), command.eq(field), count.eq(field),
+            ]  # fmt: skip
+            with m.If(words.valid & free), m.Switch(kind):
+                with m.Case(Kind.ENTRY):
+                    with m.If(words.payload[FIELD_BITS]):
+                        at.go("WORD", "PAYLOAD")
+                    with m.Else():
+                        at.go("WORD", "EVENT")
+                with m.Case(Kind.TICK):
+                    at.go("WORD", "START")
+                with m.Case(Kind.COMMAND), m.Switch(field[:4]):
+                    with m.Case(*PLACED):
+                        at.go("WORD", "PLACE")
+                    for single in (Command.DIGEST, Command.NAME, Command.WHO, Command.CYCLES):
+                        with m.Case(single):
+                            at.go("WORD", single.name)
+        with m.If(at["PAYLOAD"] & words.valid & free):
+            m.d.sync += payload.eq(words.payload)
+            at.go("PAYLOAD", "EVENT")
+        with m.If(at["EVENT"] & self.events.ready):
+            at.go("EVENT", "WORD")
 
-            with m.State("START"):
-                m.d.comb += self.start.eq(1)
-                with m.If(self.core_idle):
-                    m.next = "TICK"
-            with m.State("TICK"), m.If(self.output.valid):
-                with m.If(~told):
-                    m.d.comb += self.output.ready.eq(1)
-                with m.Elif(wide):
-                    push(Cat(shown, Const(1, 1), output.kind), "LOW")
-                with m.Else():
-                    push(Cat(shown, Const(0, 1), output.kind), "TAKEN")
-            with m.State("LOW"):
-                push(value[:WORD_BITS], "HIGH")
-            with m.State("HIGH"):
-                push(value[WORD_BITS:], "TAKEN")
-            with m.State("TAKEN"):
-                m.d.comb += self.output.ready.eq(1)
-                m.next = "TICK"
-                with m.If(output.kind == Kind.EMIT):
-                    m.d.sync += count.eq(count - 1)
-                    m.next = "START"
-                    with m.If(count == 0):
-                        m.next = "WORD"
+        with m.If(at["START"] & self.core_idle):
+            at.go("START", "TICK")
+        with m.If(at["TICK"] & judged):
+            with m.If(~told):
+                at.go("TICK", "TAKEN")
+            with m.Elif(may & wide):
+                at.go("TICK", "LOW")
+            with m.Elif(may):
+                at.go("TICK", "TAKEN")
+        with m.If(at["LOW"] & may):
+            at.go("LOW", "HIGH")
+        with m.If(at["HIGH"] & may):
+            at.go("HIGH", "TAKEN")
+        with m.If(at["TAKEN"]):
+            with m.If(~ends):
+                at.go("TAKEN", "TICK")
+            with m.Elif(none):
+                at.go("TAKEN", "WORD")
+            with m.Else():
+                m.d.sync += count.eq(count - 1)
+                at.go("TAKEN", "START")
 
-            with m.State("PLACE"), m.If(words.valid):
-                m.d.comb += words.ready.eq(1)
-                m.d.sync += [index.eq(index + 1), count.eq(words.payload)]
-                with m.If(index == 0):
-                    m.d.sync += address[:WORD_BITS].eq(words.payload)
-                with m.If(index == 1):
-                    m.d.sync += address[WORD_BITS:].eq(words.payload)
-                with m.If(index == 2):
-                    m.next = "READ"
-                    with m.If((command == Command.WRITE) | (command == Command.FILL)):
-                        m.next = "WRITE"
-            with m.State("WRITE"), m.If(words.valid):
-                m.d.comb += memory.write.eq(1)
-                with m.If(memory.ready):
-                    m.d.comb += words.ready.eq((command == Command.WRITE) | last)
-                    m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
-                    with m.If(last):
-                        m.next = "WORD"
-            with m.State("READ"):
-                m.d.comb += memory.read.eq(1)
-                with m.If(memory.ready):
-                    m.next = "WAIT"
-            with m.State("WAIT"):
-                m.d.sync += read.eq(memory.read_data)
-                with m.If(memory.read_valid):
-                    m.next = "GIVE"
-            with m.State("GIVE"):
-                given = Signal()
-                m.d.comb += reply.payload.eq(read)
-                with m.If(command == Command.HASH):
-                    m.d.comb += [digest.eq(free), given.eq(free)]
-                with m.Else():
-                    m.d.comb += [reply.valid.eq(1), given.eq(reply.ready)]
-                with m.If(given):
-                    m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
-                    m.next = "READ"
-                    with m.If(last):
-                        m.next = "WORD"
+        with m.If(at["PLACE"] & words.valid):
+            m.d.sync += [index.eq(index + 1), count.eq(words.payload)]
+            with m.If(index == 0):
+                m.d.sync += address[:WORD_BITS].eq(words.payload)
+            with m.If(index == 1):
+                m.d.sync += address[WORD_BITS:].eq(words.payload)
+            with m.If(index[1] & reads):
+                at.go("PLACE", "READ")
+            with m.If(index[1] & ~reads):
+                at.go("PLACE", "WRITE")
+        with m.If(at["WRITE"] & words.valid):
+            at.go("WRITE", "WRITING")
+        with m.If(at["READ"] & may):
+            at.go("READ", "READING")
+        with m.If(at["READING"] & memory.ready):
+            at.go("READING", "WAIT")
+        accessed = Signal()
+        m.d.comb += accessed.eq(read_done | (at["WRITING"] & memory.ready))
+        with m.If(accessed):
+            m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
+            for here, again in (("WRITING", "WRITE"), ("WAIT", "READ")):
+                with m.If(at[here]):
+                    at.go(here, again)
+                with m.If(at[here] & last):
+                    m.d.sync += at[again].eq(0)
+                    at.go(here, "WORD")
 
-            with m.State("DIGEST"):
-                m.d.comb += [
-                    reply.payload.eq(Mux(index[0], crc.crc[WORD_BITS:], crc.crc)),
-                    reply.valid.eq(free),
-                ]
-                with m.If(free & reply.ready):
-                    m.d.sync += index.eq(index + 1)
-                    with m.If(index[0]):
-                        m.d.comb += crc.start.eq(1)
-                        m.next = "WORD"
-            with m.State("NAME"), m.If(words.valid):
-                m.d.comb += words.ready.eq(1)
-                m.d.sync += [index.eq(index + 1), name.eq(Cat(name[WORD_BITS:], words.payload))]
-                with m.If(index == NAME_WORDS - 1):
-                    m.next = "WORD"
-            with m.State("WHO"):
-                m.d.comb += [
-                    reply.valid.eq(1),
-                    reply.payload.eq(Mux(index[1], name[:WORD_BITS], chip[index[0]])),
-                ]
-                with m.If(reply.ready):
-                    m.d.sync += index.eq(index + 1)
-                    with m.If(index[1]):
-                        m.d.sync += name.eq(Cat(name[WORD_BITS:], name[:WORD_BITS]))
-                    with m.If(index == 2 * NAME_WORDS - 1):
-                        m.next = "WORD"
-            with m.State("CYCLES"), m.If(words.valid):
-                m.d.comb += words.ready.eq(1)
-                m.d.sync += by_phase.eq(words.payload)
-                m.next = "WORD"
+        with m.If(at["DIGEST"] & may):
+            at.go("DIGEST", "DIGEST_HIGH")
+        with m.If(at["DIGEST_HIGH"] & may):
+            m.d.comb += crc.start.eq(1)
+            at.go("DIGEST_HIGH", "WORD")
+        with m.If(at["NAME"] & words.valid):
+            m.d.sync += [index.eq(index + 1), name.eq(Cat(name[WORD_BITS:], words.payload))]
+            with m.If(index == NAME_WORDS - 1):
+                at.go("NAME", "WORD")
+        with m.If(at["WHO"] & may):
+            m.d.sync += index.eq(index + 1)
+            with m.If(index[1]):
+                m.d.sync += name.eq(Cat(name[WORD_BITS:], name[:WORD_BITS]))
+            with m.If(index == 2 * NAME_WORDS - 1):
+                at.go("WHO", "WORD")
+        with m.If(at["CYCLES"] & words.valid):
+            m.d.sync += by_phase.eq(words.payload)
+            at.go("CYCLES", "WORD")
         return m

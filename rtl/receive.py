@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from amaranth.hdl import Array, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.ir.link import MAX_WORDS, OVERHEAD, SLOTS, WORD_BITS, Frame
+from .crc import Crc32
+from .states import States
 
 SLOT_BYTES = 256
 COUNT_BITS = 8  # of the counters of faults
@@ -55,7 +56,7 @@ class Receiver(wiring.Component):
         """COBS, CRC a bit per clock, the slots."""
         m = Module()
         m.submodules.slots = slots = Memory(shape=8, depth=SLOTS * SLOT_BYTES, init=[])
-        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=1).create()
+        m.submodules.crc = crc = Crc32()
         left, first, bad = Signal(8), Signal(init=1), Signal()
         emits, emitted, ends = Signal(), Signal(), Signal()
         is_code = left == 0
@@ -78,7 +79,7 @@ class Receiver(wiring.Component):
             full.eq((self.expected - self.taken)[: SLOTS.bit_length()] == SLOTS),
             crc.start.eq(ends),
             crc.valid.eq(bits != 0),
-            crc.data.eq(shift[0]),
+            crc.bit.eq(shift[0]),
             writer.addr.eq(Cat((count - 2)[:8], self.expected[: (SLOTS - 1).bit_length()])),
             writer.data.eq(shift),
             writer.en.eq(emitted & ~full & ~bad),
@@ -106,7 +107,7 @@ class Receiver(wiring.Component):
         m.d.sync += [
             long_enough.eq((count >= OVERHEAD) & (count[0] == OVERHEAD % 2)),
             next_one.eq(open & (seq == self.expected) & ~full),
-            whole.eq(ends & (left == 0) & ~bad & crc.match_detected & long_enough),
+            whole.eq(ends & (left == 0) & ~bad & crc.whole & long_enough),
             judged.eq(ends & (~first | bad)),
             self.hello.eq(good & (kind == Frame.HELLO)),
         ]
@@ -139,35 +140,48 @@ class Receiver(wiring.Component):
                     self.nonce.eq(seq), self.polled.eq(1), self.resend.eq(kind == Frame.RESEND),
                 ]  # fmt: skip
 
-        # The words of the slot that is first: two bytes each.
-        phase, at, low = Signal(2), Signal(7), Signal(8, reset_less=True)
-        length, last = Signal(7), Signal()
+        # The words of the slot that is first: two bytes each, then held until they are taken.
+        at = States(m, "REST", "LENGTH", "LOW", "HIGH")
+        place, low, held = Signal(7), Signal(8, reset_less=True), Signal()
+        length, last, waiting = Signal(7), Signal(), Signal()
         reader = slots.read_port()
+        slot = self.taken[: (SLOTS - 1).bit_length()]
         m.d.comb += [
-            self.empty.eq(self.expected == self.taken),
-            length.eq(lengths[self.taken[: (SLOTS - 1).bit_length()]]),
-            reader.addr.eq(
-                Cat(phase != 0, at, self.taken[: (SLOTS - 1).bit_length()])
-            ),
-            self.words.valid.eq(phase == 2),
-            self.words.payload.eq(Cat(low, reader.data)),
-            last.eq(at + 1 == length),
+            self.empty.eq(~waiting & ~held),
+            reader.addr.eq(Cat(~at["LENGTH"], place, slot)),
+            self.words.valid.eq(held),
         ]
-        with m.Switch(phase):
-            with m.Case(0), m.If(~self.empty):
-                with m.If(length == 0):
-                    m.d.sync += self.taken.eq(self.taken + 1)
-                with m.Else():
-                    m.d.sync += phase.eq(1)
-            with m.Case(1):
-                m.d.sync += [low.eq(reader.data), phase.eq(2)]
-            with m.Case(2), m.If(self.words.ready):
-                m.d.sync += [phase.eq(0), at.eq(Mux(last, 0, at + 1)),
-                             self.taken.eq(self.taken + last)]
+        m.d.sync += [
+            waiting.eq(self.expected != self.taken),
+            length.eq(lengths[slot]),
+            last.eq(place + 1 == length),
+        ]
+        with m.If(held & self.words.ready):
+            m.d.sync += held.eq(0)
+        with m.If(at["REST"] & waiting):
+            at.go("REST", "LENGTH")
+        with m.If(at["LENGTH"]):
+            with m.If(length == 0):
+                m.d.sync += [self.taken.eq(self.taken + 1), waiting.eq(0)]
+                at.go("LENGTH", "REST")
+            with m.Else():
+                at.go("LENGTH", "LOW")
+        with m.If(at["LOW"]):
+            m.d.sync += low.eq(reader.data)
+            at.go("LOW", "HIGH")
+        with m.If(at["HIGH"] & ~held):
+            m.d.sync += [self.words.payload.eq(Cat(low, reader.data)), held.eq(1)]
+            with m.If(last):
+                m.d.sync += [self.taken.eq(self.taken + 1), place.eq(0), waiting.eq(0)]
+                at.go("HIGH", "REST")
+            with m.Else():
+                m.d.sync += place.eq(place + 1)
+                at.go("HIGH", "LENGTH")
 
         with m.If(self.hello):
             m.d.sync += [
                 open.eq(1), self.session.eq(tail[:WORD_BITS]), self.nonce.eq(seq),
-                self.expected.eq(0), self.taken.eq(0), phase.eq(0), at.eq(0),
+                self.expected.eq(0), self.taken.eq(0), place.eq(0), held.eq(0), waiting.eq(0),
             ]  # fmt: skip
+            at.begin()
         return m

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal
+from amaranth.hdl import C, Cat, Module, Mux, Signal
 from amaranth.lib import stream, wiring
-from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.ir.link import MAX_WORDS, SLOTS, WORD_BITS, Frame, Status
+from .crc import Crc32
 from .receive import SLOT_BYTES
+from .states import States, one_of
 
 CRC_BYTES = 4
 
@@ -46,141 +47,176 @@ class Transmitter(wiring.Component):
         """A writer, a sender, and the slots between them."""
         m = Module()
         m.submodules.slots = slots = Memory(shape=8, depth=SLOTS * SLOT_BYTES, init=[])
-        within = (SLOTS - 1).bit_length()
-        near = SLOTS.bit_length()  # bits that tell frames apart that are there together
+        within, near = (SLOTS - 1).bit_length(), SLOTS.bit_length()
         written = Signal(8)  # frames closed
-        sent, kept = Signal(near), Signal(near)  # frames sent, not free
-        sending, rewind = Signal(), Signal()
+        sent, kept = Signal(near), Signal(near)  # frames sent, not free: as many bits as it takes
+        sending = Signal()
         told = Signal(near)  # what the host knows of `taken`
         owed, limit = Signal(), Signal(7, init=MAX_WORDS)
 
-        back, held = Signal(near), Signal(near)
-        m.d.comb += [back.eq(self.credit - SLOTS), held.eq(written - kept)]
-        with m.If(self.credited & ((back - kept)[:near] <= held)):
-            m.d.sync += kept.eq(back)
+        # The host's credit, a step per clock; what it asks to be sent again is found after that.
+        back, gap, held = Signal(near), Signal(near), Signal(near)
+        credited = [self.credited, *(Signal(name=f"credited{n}") for n in range(2))]
+        asked = [self.resend, *(Signal(name=f"asked{n}") for n in range(3))]
+        m.d.sync += [
+            Cat(credited[1:]).eq(Cat(credited)), Cat(asked[1:]).eq(Cat(asked)),
+            back.eq(self.credit - SLOTS), gap.eq(back - kept), held.eq(written - kept),
+        ]  # fmt: skip
+        with m.If(credited[-1] & (gap <= held)):
+            m.d.sync += kept.eq(kept + gap)
         with m.If(self.polled & (self.limit != 0) & (self.limit <= MAX_WORDS)):
             m.d.sync += limit.eq(self.limit)
 
-        # The writer.
+        # A byte is chosen, then looked at, then written; no other meanwhile, nor while it goes
+        # into the CRC.
         writer = slots.write_port()
-        m.submodules.crc = crc = CRC32_ISO_HDLC(data_width=1).create()
-        at, code_at = Signal(8), Signal(8)
-        bits, shift = Signal(range(9)), Signal(8)
-        push, byte, hashed = Signal(), Signal(8), Signal()
-        count, high = Signal(7), Signal()
-        line_free, may_open, behind = Signal(), Signal(), Signal(near)
+        m.submodules.crc = crc = Crc32()
+        push, chosen, looked, busy, free = Signal(), Signal(), Signal(), Signal(), Signal()
+        byte, shift, left = Signal(8), Signal(8), Signal(3)
+        hashed, ends = Signal(), Signal()
+        zero, distance = Signal(), Signal(8)
+        place, code = Signal(8), Signal(8)  # of the next byte, and of the code of its block
         m.d.comb += [
-            crc.valid.eq(bits != 0),
-            crc.data.eq(shift[0]),
+            free.eq(~(chosen | looked | busy)),
+            crc.valid.eq(busy),
+            crc.bit.eq(shift[0]),
+            writer.addr.eq(Cat(Mux(zero, code, place), written[:within])),
+            writer.data.eq(Mux(zero, Mux(ends, 0, distance), byte)),
+            writer.en.eq(looked),
+        ]
+        m.d.sync += [
+            chosen.eq(push), looked.eq(chosen), zero.eq(byte == 0), distance.eq(place - code),
+            left.eq(left - 1),
+        ]  # fmt: skip
+        with m.If(busy):
+            m.d.sync += [shift.eq(shift[1:]), busy.eq(left != 0)]
+        with m.Else():
+            m.d.sync += [shift.eq(byte), left.eq(7), busy.eq(chosen & hashed)]
+        with m.If(looked):
+            m.d.sync += place.eq(place + 1)
+            with m.If(zero):
+                m.d.sync += code.eq(place)
+
+        # The writer.
+        at = States(
+            m, "REST", "TYPE", "SEQ", "WORD", "LOW", "HIGH", "CREDIT", "CRC", "CODE", "DELIMITER",
+            "CLOSE", "SETTLE",
+        )  # fmt: skip
+        of_status, enough, all_told = Signal(), Signal(), Signal()
+        count = Signal(7)
+        line_free, may_open, behind, far_behind = Signal(), Signal(), Signal(), Signal()
+        word, difference = self.words.payload, Signal(near)
+        status = [self.status[16 * n :][:16] for n in range(Status.WORDS)]
+        told_word = Mux(count[1], Mux(count[0], *status[3:1:-1]), Mux(count[0], *status[1::-1]))
+        m.d.comb += difference.eq(self.taken - told)
+        m.d.sync += [
             line_free.eq(~sending & (sent == written[:near])),
-            behind.eq(self.taken - told),
+            behind.eq(difference != 0),
+            far_behind.eq(difference > 1),
             may_open.eq(
-                (held < SLOTS)
+                ((written - kept)[:near] != SLOTS)
                 & ~(sending & (sent[:within] == written[:within]))
             ),
-            writer.addr.eq(Cat(Mux(push & (byte != 0), at, code_at), written[:within])),
-            writer.data.eq(Mux(byte == 0, at - code_at, byte)),
-            writer.en.eq(push),
+            enough.eq(count >= limit),
+            all_told.eq(count == Status.WORDS),
         ]
+        said = Mux(of_status, told_word, word)
         with m.If(push):
-            m.d.sync += at.eq(at + 1)
-            with m.If(byte == 0):
-                m.d.sync += code_at.eq(at)
-            with m.If(hashed):
-                m.d.sync += [bits.eq(8), shift.eq(byte)]
-        with m.If(bits != 0):
-            m.d.sync += [bits.eq(bits - 1), shift.eq(shift[1:])]
-        free = bits == 0
-        of_status = Signal()
-        status = Array([self.status[8 * n :][:8] for n in range(len(Status.BYTES))])
-        with m.FSM():
-            with m.State("REST"):
-                m.d.comb += crc.start.eq(1)
-                m.d.sync += [at.eq(1), code_at.eq(0), count.eq(0), high.eq(0), of_status.eq(owed)]
-                with m.If(
-                    may_open
-                    & (owed | self.words.valid | ((behind != 0) & (line_free | (behind > 1))))
-                ):
-                    m.next = "TYPE"
-            with m.State("TYPE"):
-                m.d.comb += [
-                    push.eq(1), hashed.eq(1),
-                    byte.eq(Mux(of_status, Frame.STATUS, Frame.DATA)),
-                ]  # fmt: skip
-                m.next = "SEQ"
-            with m.State("SEQ"):
-                m.d.comb += [push.eq(free), hashed.eq(1), byte.eq(written)]
-                with m.If(free):
-                    m.next = "BODY"
-            with m.State("BODY"):
-                word = self.words.payload
-                m.d.comb += [byte.eq(Mux(high, word[8:], word[:8])), hashed.eq(1)]
-                with m.If(of_status):
-                    m.d.comb += [
-                        byte.eq(status[Cat(high, count[:2])]),
-                        push.eq(free & (count != Status.WORDS)),
-                    ]
-                    with m.If(count == Status.WORDS):
-                        m.d.sync += owed.eq(0)
-                        m.next = "CREDIT"
-                with m.Elif(
-                    (count >= limit)
-                    | (~self.words.valid & (owed | (behind > 1) | (self.flush & line_free)))
-                ):
-                    m.next = "CREDIT"
-                with m.Else():
-                    m.d.comb += [push.eq(free & self.words.valid), self.words.ready.eq(push & high)]
-                with m.If(push):
-                    m.d.sync += [high.eq(~high), count.eq(count + high)]
-            with m.State("CREDIT"):
-                m.d.comb += [push.eq(free), hashed.eq(1), byte.eq(self.taken + SLOTS)]
-                with m.If(free):
-                    m.d.sync += [told.eq(self.taken), count.eq(0)]
-                    m.next = "CRC"
-            with m.State("CRC"):
-                parts = Array([crc.crc[8 * n : 8 * n + 8] for n in range(CRC_BYTES)])
-                m.d.comb += [push.eq(free), byte.eq(parts[count[:2]])]
-                with m.If(free):
-                    m.d.sync += count.eq(count + 1)
-                    with m.If(count == CRC_BYTES - 1):
-                        m.next = "CODE"
-            with m.State("CODE"):  # as if a zero followed: the code of the last block
-                m.d.comb += push.eq(1)
-                m.next = "DELIMITER"
-            with m.State("DELIMITER"):
-                # The zero stands where that push has put `code_at`.
-                m.d.comb += [
-                    writer.addr.eq(Cat(code_at, written[:within])), writer.data.eq(0),
-                    writer.en.eq(1),
-                ]  # fmt: skip
-                m.d.sync += written.eq(written + 1)
-                m.next = "REST"
+            m.d.sync += [
+                byte.eq(
+                    one_of([
+                        (at["TYPE"], Mux(of_status, C(Frame.STATUS, 8), C(Frame.DATA, 8))),
+                        (at["SEQ"], written),
+                        (at["LOW"], said[:8]),
+                        (at["HIGH"], said[8:]),
+                        (at["CREDIT"], (self.taken + SLOTS)[:8]),
+                        (at["CRC"], Mux(
+                            count[1],
+                            Mux(count[0], crc.crc[24:], crc.crc[16:24]),
+                            Mux(count[0], crc.crc[8:16], crc.crc[:8]),
+                        )),
+                    ])
+                ),
+                hashed.eq(~(at["CRC"] | at["CODE"] | at["DELIMITER"])),
+                ends.eq(at["DELIMITER"]),
+            ]  # fmt: skip
+        pushes = ("TYPE", "SEQ", "LOW", "HIGH", "CREDIT", "CRC", "CODE", "DELIMITER")
+        m.d.comb += [
+            push.eq(free & Cat(at[name] for name in pushes).any()),
+            self.words.ready.eq(at["HIGH"] & free & ~of_status),
+        ]
+        with m.If(at["REST"]):
+            m.d.comb += crc.start.eq(1)
+            m.d.sync += [place.eq(1), code.eq(0), count.eq(0), of_status.eq(owed)]
+            with m.If(
+                may_open & (owed | self.words.valid | far_behind | (behind & line_free))
+            ):
+                at.go("REST", "TYPE")
+        with m.If(push):
+            for here, there in (("TYPE", "SEQ"), ("SEQ", "WORD"), ("LOW", "HIGH"),
+                                ("HIGH", "WORD"), ("CREDIT", "CRC"), ("CODE", "DELIMITER"),
+                                ("DELIMITER", "CLOSE")):  # fmt: skip
+                with m.If(at[here]):
+                    at.go(here, there)
+            with m.If(at["HIGH"] | at["CRC"]):
+                m.d.sync += count.eq(count + 1)
+            with m.If(at["CREDIT"]):
+                m.d.sync += [told.eq(self.taken), count.eq(0)]
+            with m.If(at["CRC"] & (count[:2] == CRC_BYTES - 1)):
+                at.go("CRC", "CODE")
+        with m.If(at["WORD"] & free):  # by then it is known whether there were enough
+            with m.If(of_status & all_told):
+                m.d.sync += owed.eq(0)
+                at.go("WORD", "CREDIT")
+            with m.Elif(of_status | (self.words.valid & ~enough)):
+                at.go("WORD", "LOW")
+            with m.Elif(enough | owed | far_behind | (self.flush & line_free)):
+                at.go("WORD", "CREDIT")
+        with m.If(at["CLOSE"] & free):
+            m.d.sync += written.eq(written + 1)
+            at.go("CLOSE", "SETTLE")
+        with m.If(at["SETTLE"]):  # and whether another may follow
+            at.go("SETTLE", "REST")
         with m.If(self.asked):
             m.d.sync += owed.eq(1)
 
         # The sender: it begins with a delimiter, as a frame may have been cut off before.
         reader = slots.read_port()
-        place, there, lead = Signal(8), Signal(), Signal(init=1)
-        given = Signal()
+        sender = States(m, "LEAD", "BETWEEN", "LOOK", "FETCH", "GIVE")
+        spot, rewind, before, more = Signal(8), Signal(), Signal(), Signal()
         m.d.comb += [
-            reader.addr.eq(Cat(place, sent[:within])),
-            self.bytes.valid.eq(lead | there),
-            self.bytes.payload.eq(Mux(lead, 0, reader.data)),
-            given.eq(self.bytes.valid & self.bytes.ready),
-            self.idle.eq(line_free & ~lead & ~owed & ~self.words.valid & (behind == 0)),
+            reader.addr.eq(Cat(spot, sent[:within])),
+            sending.eq(sender["FETCH"] | sender["GIVE"]),
+            self.bytes.valid.eq(sender["LEAD"] | sender["GIVE"]),
+            self.bytes.payload.eq(Mux(sender["LEAD"], 0, reader.data)),
         ]
-        with m.If(self.resend):
-            m.d.sync += rewind.eq(1)
-        m.d.sync += there.eq(sending & ~given)
-        with m.If(lead), m.If(given):
-            m.d.sync += lead.eq(0)
-        with m.Elif(~sending):
-            with m.If(rewind | ((sent - kept)[:near] > held)):
+        m.d.sync += [
+            before.eq((sent - kept)[:near] > (written - kept)[:near]),
+            more.eq(sent != written[:near]),
+            self.idle.eq(
+                line_free & sender["LOOK"] & at["REST"] & ~owed & ~self.words.valid & ~behind
+            ),
+        ]
+        with m.If(sender["LEAD"] & self.bytes.ready):
+            sender.go("LEAD", "BETWEEN")
+        with m.If(sender["BETWEEN"]):  # in which it is found what is next
+            m.d.sync += spot.eq(0)
+            sender.go("BETWEEN", "LOOK")
+        with m.If(sender["LOOK"]):
+            with m.If(rewind | before):
                 m.d.sync += [sent.eq(kept), rewind.eq(0)]
-            with m.Elif(sent != written[:near]):
-                m.d.sync += [sending.eq(1), place.eq(0)]
-        with m.Elif(given):
-            m.d.sync += place.eq(place + 1)
+                sender.go("LOOK", "BETWEEN")
+            with m.Elif(more):
+                sender.go("LOOK", "FETCH")
+        with m.If(sender["FETCH"]):
+            sender.go("FETCH", "GIVE")
+        with m.If(sender["GIVE"] & self.bytes.ready):
+            m.d.sync += spot.eq(spot + 1)
             with m.If(reader.data == 0):
-                m.d.sync += [sending.eq(0), there.eq(0), sent.eq(sent + 1)]
+                m.d.sync += sent.eq(sent + 1)
+                sender.go("GIVE", "BETWEEN")
+            with m.Else():
+                sender.go("GIVE", "FETCH")
+        with m.If(asked[-1]):
+            m.d.sync += rewind.eq(1)
         return m

@@ -1,0 +1,336 @@
+"""Where two devices part: the first tick, neuron or synapse, and variable that is not the same.
+
+Both run the same program on the same input. Spikes of all populations, values, states and clock
+cycles are compared in every tick. Sums that wait in accumulators and pending events are compared
+after every chunk of steps, and where they differ the chunk is halved until it is one step; a chunk
+is one step anyway where synaptic delays keep sums waiting. Weights, and on a board whatever else a
+run leaves as it is, are compared before the first sample and after each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compiler.ir.cycles import PHASES
+from ..compiler.ir.device import Device, Inputs, Progress, deliveries
+from ..compiler.ir.errors import SpikefabError
+from ..compiler.ir.program import Program
+from ..compiler.ir.spikes import Recording, SpikeTrain
+from .device import BoardDevice
+
+CHUNK = 64  # steps after which waiting sums, pending events and weights are compared
+
+
+class Inspected(Device, Protocol):
+    """A device that shows all that it holds."""
+
+    @property
+    def program(self) -> Program:
+        """What is loaded."""
+
+    def accumulators(self) -> NDArray[np.int64]:
+        """Sums that wait: [ticks ahead, neurons]."""
+
+    def pending(self) -> dict[int, int]:
+        """Events of the next tick: payload by source."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The first difference: what each device holds, and where.
+
+    tick: from the sample's start; -1 for what differs before the run. neuron, source: by the
+    network's names, the latter of a synapse or an event; variable: a state variable, `spike`,
+    `value`, `cycles of PHASE`, `weight`, `accumulator N ticks ahead`, `pending`, or what a board's
+    memory holds (`row delay`, `parameters p0`, ...).
+    """
+
+    sample: int
+    tick: int
+    core: int
+    variable: str
+    a: int
+    b: int
+    neuron: str | None = None
+    source: str | None = None
+
+    def __str__(self) -> str:
+        places = [place for place in (self.source, self.neuron) if place]
+        where = f" of {' -> '.join(places)}" if places else ""
+        when = f"tick {self.tick}" if self.tick >= 0 else "before the run"
+        return f"sample {self.sample}, {when}, core {self.core}: {self.variable}{where}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `diff` found: `first` is None where all that was compared is equal.
+
+    replay: the input of the differing sample up to that tick, in steps; steps: how many it takes.
+    """
+
+    ticks: int
+    samples: int
+    first: Difference | None = None
+    replay: dict[str, SpikeTrain] | None = None
+    steps: int = 0
+
+    @property
+    def equal(self) -> bool:
+        """Whether there is no difference."""
+        return self.first is None
+
+
+def diff(
+    a: Inspected,
+    b: Inspected,
+    spikes: Inputs = None,
+    steps: int | None = None,
+    *,
+    progress: Progress | None = None,
+) -> Comparison:
+    """Run the program that both devices hold, and compare all that it does.
+
+    Runs until the last stage has taken all steps, sample by sample. Raises SpikefabError where the
+    devices hold different programs or the input does not fit.
+    """
+    program = a.program
+    if program.hash != b.program.hash:
+        raise SpikefabError(
+            f"programs {program.hash[:8]} and {b.program.hash[:8]}", "diff",
+            "the devices hold different programs", "load the same",
+        )  # fmt: skip
+    given = deliveries(program, spikes, steps, None)
+    trains = _trains(program, spikes)
+    run = _Pair(program, a, b)
+    chunk = 1 if program.synapses.delays[-1] else CHUNK
+    total = -(-program.ticks(given.steps) // program.period) if given.steps else 0
+    ticks = 0
+    for sample in range(given.samples):
+        mine = _of_sample(trains, sample)
+        run.restart()
+        found = (run.kept(-1) if sample == 0 else None) or run.memories(-1)
+        done = 0
+        while found is None and done < total:
+            some = min(chunk, total - done)
+            found = run.steps(_between(mine, done, done + some), done, some)
+            if found is None:
+                found = run.memories((done + some) * program.period - 1)
+                if found is not None and some > 1:
+                    found = _halved(run, mine, done, done + some)
+            done += some
+            if progress and given.samples == 1:
+                progress(done, total)
+        found = found or run.kept(total * program.period - 1)
+        if found is not None:
+            n = min(given.steps, max(1, found.tick // program.period + 1))
+            replay = {name: _cut(train, n) for name, train in mine.items()}
+            kept = Difference(**{**found.__dict__, "sample": sample})
+            return Comparison(ticks + found.tick + 1, sample + 1, kept, replay, n)
+        ticks += total * program.period
+        if progress and given.samples > 1:
+            progress(sample + 1, given.samples)
+    return Comparison(ticks, given.samples)
+
+
+def _halved(
+    run: _Pair, spikes: Mapping[str, SpikeTrain], equal: int, differs: int
+) -> Difference | None:
+    """The first difference in memories between the ends of a chunk, from runs from the start."""
+    found = None
+    while differs - equal > 1 or found is None:
+        middle = (equal + differs) // 2 if differs - equal > 1 else differs
+        run.restart()
+        here = run.steps(_between(spikes, 0, middle), 0, middle)
+        here = here or run.memories(middle * run.program.period - 1)
+        if here is None and middle == differs:
+            raise SpikefabError(
+                "a difference that comes and goes", "diff",
+                f"it was there after step {differs - 1} and is not when run again",
+                "see whether a device is reliable",
+            )  # fmt: skip
+        if here is None:
+            equal = middle
+        else:
+            differs, found = middle, here
+    return found
+
+
+class _Pair:
+    """Two devices that go on in step."""
+
+    def __init__(self, program: Program, a: Inspected, b: Inspected) -> None:
+        self.program, self.devices = program, (a, b)
+        self.record = [p.name for p in program.populations if program.models[p.model].spikes]
+        self.record += [
+            f"{p.name}.{variable}" for p in program.populations
+            for variable in program.models[p.model].state
+        ]  # fmt: skip
+
+    def restart(self) -> None:
+        """Both to the start."""
+        for device in self.devices:
+            device.restart()
+
+    def steps(self, spikes: Mapping[str, SpikeTrain], done: int, steps: int) -> Difference | None:
+        """Go on by so many steps; the first difference in what is recorded."""
+        a, b = (
+            device.run(dict(spikes), steps, record=self.record, drain=False)
+            for device in self.devices
+        )
+        found = sorted(self._recorded(a, b, done), key=lambda pair: pair[0])
+        return found[0][1] if found else None
+
+    def kept(self, tick: int) -> Difference | None:
+        """The first difference in what a run leaves as it is, after a tick."""
+        program = self.program
+        intact = [getattr(device, "intact", lambda: True)() for device in self.devices]
+        if tick >= 0 and all(intact):
+            return None
+        wa, wb = (device.read("weights") for device in self.devices)
+        if (at := _first(wa != wb)) is not None:
+            synapses = program.synapses
+            neuron = int(synapses.target[at])
+            return Difference(
+                0, tick, self._core(neuron), "weight", int(wa[at]), int(wb[at]),
+                program.neuron_name(neuron), program.source_name(int(synapses.source[at])),
+            )  # fmt: skip
+        for device in self.devices:
+            if isinstance(device, BoardDevice) and (fault := device.damage()) is not None:
+                held = (fault.expected, fault.found)
+                a, b = held if device is self.devices[1] else held[::-1]
+                return Difference(0, tick, 0, fault.variable, a, b, fault.neuron, fault.source)
+        return None
+
+    def memories(self, tick: int) -> Difference | None:
+        """The first difference in waiting sums and pending events, after a tick."""
+        program = self.program
+        sums = [device.accumulators() for device in self.devices]
+        rows = max(len(x) for x in sums)
+        sa, sb = (np.pad(x, ((0, rows - len(x)), (0, 0))) for x in sums)
+        if (at := _first((sa != sb).ravel())) is not None:
+            ahead, neuron = divmod(at, sa.shape[1])
+            return Difference(
+                0, tick, self._core(neuron), f"accumulator {ahead} ticks ahead",
+                int(sa[ahead, neuron]), int(sb[ahead, neuron]), program.neuron_name(neuron),
+            )
+        reaching = set(program.synapses.source.tolist())
+        pa, pb = (
+            {s: n for s, n in device.pending().items() if s in reaching}
+            for device in self.devices
+        )
+        for source in sorted(pa.keys() | pb.keys()):
+            if pa.get(source, 0) != pb.get(source, 0):
+                return Difference(
+                    0, tick, 0, "pending", pa.get(source, 0), pb.get(source, 0),
+                    source=program.source_name(source),
+                )
+        return None
+
+    def _core(self, neuron: int) -> int:
+        return int(np.searchsorted(self.program.core_first, neuron, "right")) - 1
+
+    def _recorded(
+        self, a: Recording, b: Recording, done: int
+    ) -> Iterator[tuple[tuple[int, int, int], Difference]]:
+        """The first difference in each thing recorded, with (tick, order within it, neuron)."""
+        program = self.program
+        base = done * program.period
+        if a.cycles is None or b.cycles is None:
+            raise SpikefabError("a device that counts no cycles", "diff", hint="have it count them")
+        if (at := _first((a.cycles != b.cycles).ravel())) is not None:
+            _, tick, core, phase = np.unravel_index(at, a.cycles.shape)
+            order = (0, 2, 4)[phase]
+            yield (base + int(tick), order, 0), Difference(
+                0, base + int(tick), int(core), f"cycles of {PHASES[phase]}",
+                int(a.cycles.flat[at]), int(b.cycles.flat[at]),
+            )
+        for p in program.populations:
+            updates = _updates(p.start, p.period, base)
+            for variable in program.models[p.model].state:
+                name = f"{p.name}.{variable}"
+                yield from self._table(name, a.state[name], b.state[name], p, updates, variable)
+            if p.name in a.values:
+                yield from self._table(
+                    p.name, a.values[p.name], b.values[p.name], p, updates, "value"
+                )
+            elif p.name in a.spikes:
+                yield from self._spikes(a.spikes[p.name], b.spikes[p.name], p, base)
+
+    def _table(
+        self, name: str, a: NDArray[np.int32], b: NDArray[np.int32], p: Any,
+        updates: Callable[[int], int], variable: str,
+    ) -> Iterator[tuple[tuple[int, int, int], Difference]]:  # fmt: skip
+        if (at := _first((a != b).ravel())) is not None:
+            _, row, index = np.unravel_index(at, a.shape)
+            neuron, tick = p.first + int(index), updates(int(row))
+            yield (tick, 1, neuron), Difference(
+                0, tick, self._core(neuron), variable, int(a.flat[at]), int(b.flat[at]),
+                self.program.neuron_name(neuron),
+            )
+
+    def _spikes(
+        self, a: SpikeTrain, b: SpikeTrain, p: Any, base: int
+    ) -> Iterator[tuple[tuple[int, int, int], Difference]]:
+        ka, kb = _counts(a), _counts(b)
+        other = [key for key in ka.keys() | kb.keys() if ka.get(key, 0) != kb.get(key, 0)]
+        if other:
+            step, index = min(other)
+            neuron, tick = p.first + index, base + p.start + step * p.period
+            yield (tick, 3, neuron), Difference(
+                0, tick, self._core(neuron), "spike", ka.get((step, index), 0),
+                kb.get((step, index), 0), self.program.neuron_name(neuron),
+            )
+
+
+def _counts(train: SpikeTrain) -> dict[tuple[int, int], int]:
+    payload = train.payload if train.payload is not None else np.ones(len(train), np.int32)
+    keys = zip(train.step.tolist(), train.index.tolist(), strict=True)
+    return dict(zip(keys, payload.tolist(), strict=True))
+
+
+def _updates(start: int, period: int, base: int) -> Callable[[int], int]:
+    """The tick of the n-th update from tick `base` on."""
+    first = start + max(0, -(-(base - start) // period)) * period
+    return lambda n: first + n * period
+
+
+def _first(differs: NDArray[np.bool_]) -> int | None:
+    return int(differs.argmax()) if differs.size and differs.any() else None
+
+
+def _trains(program: Program, spikes: Inputs) -> dict[str, SpikeTrain]:
+    if spikes is None:
+        return {}
+    if isinstance(spikes, SpikeTrain):
+        return {program.inputs[0].name: spikes}
+    return dict(spikes)
+
+
+def _of_sample(trains: Mapping[str, SpikeTrain], sample: int) -> dict[str, SpikeTrain]:
+    return {
+        name: _taken(train, train.sample == sample) if train.sample is not None else train
+        for name, train in trains.items()
+    }
+
+
+def _between(trains: Mapping[str, SpikeTrain], first: int, end: int) -> dict[str, SpikeTrain]:
+    """The input of some steps, numbered from 0."""
+    found = {}
+    for name, train in trains.items():
+        part = _taken(train, (train.step >= first) & (train.step < end))
+        found[name] = SpikeTrain(part.step - first, part.index, part.payload)
+    return found
+
+
+def _cut(train: SpikeTrain, steps: int) -> SpikeTrain:
+    return _taken(train, train.step < steps)
+
+
+def _taken(train: SpikeTrain, which: NDArray[np.bool_]) -> SpikeTrain:
+    payload = train.payload[which] if train.payload is not None else None
+    return SpikeTrain(train.step[which], train.index[which], payload)
