@@ -222,7 +222,7 @@ def _project(
         f"only its vendor's tool places {part.name}: vivado -mode batch -source {top}.tcl"
     )
     # Memories begin with zeros anyhow, and there are thousands of lines of them.
-    zeros = r"^ *\S+ ?\[\d+\] = \d+'h0+;\n"
+    zeros = r"^ *\S+ ?\[\d+\] = \d+'[hd]0+;\n"
     verilog = re.sub(zeros, "", planned[f"{top}.v"], flags=re.M)
     files = {name: planned[name] for name in (f"{top}.tcl", f"{top}.xdc")}
     return _built(board, map, report, {f"{top}.v": verilog, **files})

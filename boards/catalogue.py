@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-import runpy
+import sys
 from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
 
 from serial.tools import list_ports
 
@@ -29,17 +31,29 @@ def find_board(name: str) -> BoardSpec:
         raise SpikefabError(
             f"unknown board '{name}'", "--board", hint=f"use {', '.join(BOARDS)} or a .py file"
         )
-    try:
-        board = runpy.run_path(name).get("BOARD")
-    except OSError as fault:
-        raise SpikefabError("cannot read", name, fault.strerror or str(fault)) from None
-    except SpikefabError:
-        raise
-    except Exception as fault:  # whatever a user's file does
-        raise SpikefabError("no board", name, f"{type(fault).__name__}: {fault}") from None
+    board = getattr(_module(Path(name)), "BOARD", None)
     if not isinstance(board, BoardSpec):
         raise SpikefabError("no board", name, "it has no BOARD", "see docs/boards.md")
     return board
+
+
+def _module(path: Path) -> ModuleType:
+    """What a file says, as if it stood beside this one, where relative imports begin."""
+    try:
+        source = path.read_text()
+    except (OSError, ValueError) as fault:
+        why = getattr(fault, "strerror", None) or str(fault)
+        raise SpikefabError("cannot read", str(path), why) from None
+    module = ModuleType(f"{__package__}.own_{path.stem}")
+    module.__file__, module.__package__ = str(path), __package__
+    sys.modules[module.__name__] = module
+    try:
+        exec(compile(source, str(path), "exec"), module.__dict__)
+    except SpikefabError:
+        raise
+    except (Exception, SystemExit) as fault:  # whatever a user's file does
+        raise SpikefabError("no board", str(path), f"{type(fault).__name__}: {fault}") from None
+    return module
 
 
 @dataclass(frozen=True)

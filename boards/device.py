@@ -237,16 +237,20 @@ class BoardDevice(Device):
             entries.append(self._map.state_entry(p.model, state))
         self._write("state", entries, p.first)
 
-    def accumulators(self) -> NDArray[np.int64]:
-        """Sums that wait for later ticks: [ticks ahead, neurons]; row 0 is for the next Update."""
+    def accumulators(self, ahead: int | None = None) -> NDArray[np.int64]:
+        """Sums that wait for later ticks: [ticks ahead, neurons]; row 0 is for the next Update.
+
+        ahead: how many ticks; default is as many as the chip has slots.
+        """
         neurons = self.program.neurons
         slots, bits = self._map.chip.delay_slots, self._map.chip.accumulator_bits
-        for slot in range(slots):
-            self._ask("accumulators", self._first_sum(slot), neurons)
-        sums = [self._answer("accumulators", neurons) for _ in range(slots)]
-        ring = np.array(sums, np.int64)
-        ring[ring >= 1 << (bits - 1)] -= 1 << bits
-        return np.roll(ring, -(self._tick % slots), axis=0)
+        ticks = range(self._tick, self._tick + min(slots, slots if ahead is None else ahead))
+        for tick in ticks:
+            self._ask("accumulators", self._first_sum(tick % slots), neurons)
+        sums = [self._answer("accumulators", neurons) for _ in ticks]
+        found = np.array(sums, np.int64).reshape(len(ticks), neurons)
+        found[found >= 1 << (bits - 1)] -= 1 << bits
+        return found
 
     def pending(self) -> dict[int, int]:
         """Events of the next tick: payload by source, of those that reach something."""

@@ -1,10 +1,11 @@
 """Where two devices part: the first tick, neuron or synapse, and variable that is not the same.
 
 Both run the same program on the same input. Spikes of all populations, values, states and clock
-cycles are compared in every tick. Sums that wait in accumulators and pending events are compared
-after every chunk of steps, and where they differ the chunk is halved until it is one step; a chunk
-is one step anyway where synaptic delays keep sums waiting. Weights, and on a board whatever else a
-run leaves as it is, are compared before the first sample and after each.
+cycles are compared in every tick. Pending events, and sums that wait in accumulators as far ahead
+as synaptic delays reach, are compared after every chunk of steps, and where they differ the chunk
+is halved until it is one step; a chunk is one step anyway where delays keep sums waiting. All sums,
+weights, and on a board whatever else a run leaves as it is, are compared before the first sample
+and after the last.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class Inspected(Device, Protocol):
     def program(self) -> Program:
         """What is loaded."""
 
-    def accumulators(self) -> NDArray[np.int64]:
-        """Sums that wait: [ticks ahead, neurons]."""
+    def accumulators(self, ahead: int | None = None) -> NDArray[np.int64]:
+        """Sums that wait: [ticks ahead, neurons]; of so many ticks, or of all."""
 
     def pending(self) -> dict[int, int]:
         """Events of the next tick: payload by source."""
@@ -125,7 +126,8 @@ def diff(
             done += some
             if progress and given.samples == 1:
                 progress(done, total)
-        found = found or run.kept(total * program.period - 1)
+        if found is None and sample == given.samples - 1:
+            found = run.kept(total * program.period - 1)
         if found is not None:
             n = min(given.steps, max(1, found.tick // program.period + 1))
             replay = {name: _cut(train, n) for name, train in mine.items()}
@@ -188,9 +190,6 @@ class _Pair:
     def kept(self, tick: int) -> Difference | None:
         """The first difference in what a run leaves as it is, after a tick."""
         program = self.program
-        intact = [getattr(device, "intact", lambda: True)() for device in self.devices]
-        if tick >= 0 and all(intact):
-            return None
         wa, wb = (device.read("weights") for device in self.devices)
         if (at := _first(wa != wb)) is not None:
             synapses = program.synapses
@@ -204,12 +203,12 @@ class _Pair:
                 held = (fault.expected, fault.found)
                 a, b = held if device is self.devices[1] else held[::-1]
                 return Difference(0, tick, 0, fault.variable, a, b, fault.neuron, fault.source)
-        return None
+        return self._sums(tick, program.chip.delay_slots)
 
-    def memories(self, tick: int) -> Difference | None:
-        """The first difference in waiting sums and pending events, after a tick."""
+    def _sums(self, tick: int, ahead: int) -> Difference | None:
+        """The first difference in sums that wait for so many ticks ahead."""
         program = self.program
-        sums = [device.accumulators() for device in self.devices]
+        sums = [device.accumulators(ahead) for device in self.devices]
         rows = max(len(x) for x in sums)
         sa, sb = (np.pad(x, ((0, rows - len(x)), (0, 0))) for x in sums)
         if (at := _first((sa != sb).ravel())) is not None:
@@ -218,6 +217,14 @@ class _Pair:
                 0, tick, self._core(neuron), f"accumulator {ahead} ticks ahead",
                 int(sa[ahead, neuron]), int(sb[ahead, neuron]), program.neuron_name(neuron),
             )
+        return None
+
+    def memories(self, tick: int) -> Difference | None:
+        """The first difference in sums that delays keep waiting and in pending events."""
+        program = self.program
+        delays = program.synapses.delays[-1]
+        if delays and (found := self._sums(tick, delays)) is not None:
+            return found
         reaching = set(program.synapses.source.tolist())
         pa, pb = (
             {s: n for s, n in device.pending().items() if s in reaching}

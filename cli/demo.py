@@ -9,11 +9,25 @@ from typing import Any
 import click
 import numpy as np
 
-from .. import Emulator, FloatReference, SpikefabError, SpikeTrain, compile, load
+from .. import (
+    Emulator,
+    FloatReference,
+    Program,
+    Recording,
+    SpikefabError,
+    SpikeTrain,
+    compile,
+    load,
+)
+from ..boards.diff import diff as compare
+from ..boards.open import VIRTUAL
 from ..compiler.ir.file import whole_file
 from ..examples import digits
 from .compile import print_report
-from .console import check_output, progress, say, say_json, share
+from .console import check_output, note, progress, say, say_json, share
+from .devices import EMULATOR, open_device
+
+BOARD_IMAGES = 10  # that the virtual board is given
 
 
 @click.command()
@@ -21,7 +35,8 @@ from .console import check_output, progress, say, say_json, share
 @click.option("--weight-bits", type=click.IntRange(2, 16), default=8, show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="Print the figures as JSON.")
 def demo(output: str, weight_bits: int, as_json: bool) -> None:
-    """Compile a trained network for handwritten digits and run its whole test split."""
+    """Compile a trained network for handwritten digits, run its whole test split, and part of it on
+    the virtual board."""
     folder = Path(output)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +72,7 @@ def demo(output: str, weight_bits: int, as_json: bool) -> None:
         "cycles_per_inference": float(run.cycles.sum(axis=(1, 2, 3)).mean()),
         "seconds": round(time.monotonic() - began, 3),
     }
+    figures["virtual_board"] = _on_virtual_board(program, raster[:BOARD_IMAGES], run)
     first = Emulator(program).run(
         SpikeTrain.from_dense(raster[0]), digits.STEPS, record=[p.name for p in program.populations]
     )
@@ -74,6 +90,31 @@ def demo(output: str, weight_bits: int, as_json: bool) -> None:
     say(f"same answer in both: {share(figures['agreement'])}")
     say(f"clock cycles per inference: {figures['cycles_per_inference']:.0f}")
     say(f"{figures['seconds']} s; raster of the first image in {picture}")
+    if (board := figures["virtual_board"]) is None:
+        return
+    say(f"virtual board, {BOARD_IMAGES} images, {board['ticks']} ticks, {board['cycles']} cycles: "
+        + ("every spike, state and clock cycle equal" if board["equal"] else "DIFFERENT"))
+
+
+def _on_virtual_board(program: Program, raster: Any, run: Recording) -> dict[str, Any] | None:
+    """Run images on the gateware and compare with what the emulator does; None without one."""
+    try:
+        with (
+            open_device(EMULATOR, program) as emulator,
+            open_device(VIRTUAL, program) as board,
+            progress("the virtual board") as step,
+        ):
+            spikes = SpikeTrain.from_dense(raster)
+            found = compare(emulator, board, spikes, digits.STEPS, progress=step)
+    except SpikefabError as fault:
+        note(f"no virtual board: {fault}")
+        return None
+    assert run.cycles is not None
+    return {
+        "equal": found.equal,
+        "ticks": found.ticks,
+        "cycles": int(run.cycles[: len(raster)].sum(dtype=np.int64)),
+    }
 
 
 def _picture(

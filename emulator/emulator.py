@@ -124,9 +124,12 @@ class Emulator:
         check_values(given, p.size, lo, hi, name)
         self._memory.state[state_slice(program, self._layout(), name)] = given
 
-    def accumulators(self) -> NDArray[np.int64]:
-        """Sums that wait for later ticks: [ticks ahead, neurons]."""
-        return checkpoint.ahead(self._layout(), self._memory)
+    def accumulators(self, ahead: int | None = None) -> NDArray[np.int64]:
+        """Sums that wait for later ticks: [ticks ahead, neurons], as far as delays reach.
+
+        ahead: of how many ticks at most.
+        """
+        return checkpoint.ahead(self._layout(), self._memory)[:ahead]
 
     def pending(self) -> dict[int, int]:
         """Events of the next tick: payload by source."""

@@ -214,10 +214,13 @@ class Machine(Device):
             core = self._core_of(neuron)
             core.state[neuron - core.image.first][variable] = value
 
-    def accumulators(self) -> NDArray[np.int64]:
-        """Sums that wait for later ticks: [ticks ahead, neurons]; row 0 is for the next Update."""
+    def accumulators(self, ahead: int | None = None) -> NDArray[np.int64]:
+        """Sums that wait for later ticks: [ticks ahead, neurons]; row 0 is for the next Update.
+
+        ahead: how many ticks; default is as many as the chip has slots.
+        """
         ring = np.concatenate([c.accumulators[:, : c.image.neurons] for c in self.cores], axis=1)
-        return np.roll(ring, -(self.tick % self.program.chip.delay_slots), axis=0)
+        return np.roll(ring, -(self.tick % self.program.chip.delay_slots), axis=0)[:ahead]
 
     def pending(self) -> dict[int, int]:
         """Events of the next tick: payload by source, whether or not it reaches a core."""
