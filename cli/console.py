@@ -42,7 +42,7 @@ def say(text: str) -> None:
 
 def note(text: str) -> None:
     """Print a line on stderr."""
-    err.print(text, markup=False)
+    err.print(text, markup=False, soft_wrap=True)
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from .diff import diff
 from .inspect import inspect
 from .rtl import rtl
 from .run import run
+from .stream import stream
 
 
 class _Commands(click.Group):
@@ -41,7 +42,7 @@ def spikefab() -> None:
     """From a trained spiking network to a bit-exact fixed-point core."""
 
 
-for command in (demo, inspect, compile_command, run, diff, rtl, bench):
+for command in (demo, inspect, compile_command, run, diff, stream, rtl, bench):
     spikefab.add_command(command)
 
 
