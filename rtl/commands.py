@@ -115,7 +115,6 @@ class Commands(wiring.Component):
         m.d.comb += [
             reply.valid.eq(full),
             goes.eq(at["TICK"] & judged & told & may),
-            read_done.eq(at["WAIT"] & memory.read_valid),
             load.eq(
                 goes | read_done
                 | (may & Cat(
@@ -123,27 +122,28 @@ class Commands(wiring.Component):
                 ).any())
             ),
         ]  # fmt: skip
-        m.d.sync += may.eq(free & ~full & ~load)
+        m.d.sync += [
+            may.eq(free & ~full & ~load), read_done.eq(at["WAIT"] & memory.read_valid),
+        ]  # fmt: skip
         with m.If(reply.ready):
             m.d.sync += full.eq(0)
         m.d.sync += fresh.eq(
             goes | (may & (at["LOW"] | at["HIGH"])) | (read_done & (command == Command.HASH))
         )
         with m.If(load):
-            m.d.sync += [
-                full.eq(~(at["WAIT"] & (command == Command.HASH))),
-                reply.payload.eq(
-                    one_of([
-                        (at["TICK"], Cat(shown, wide, output.kind)),
-                        (at["LOW"], value[:WORD_BITS]),
-                        (at["HIGH"], value[WORD_BITS:]),
-                        (at["WAIT"], memory.read_data),
-                        (at["DIGEST"], crc.crc[:WORD_BITS]),
-                        (at["DIGEST_HIGH"], crc.crc[WORD_BITS:]),
-                        (at["WHO"], Mux(index[1], name[:WORD_BITS], Mux(index[0], *chip[::-1]))),
-                    ])
-                ),
-            ]  # fmt: skip
+            m.d.sync += full.eq(~(at["WAIT"] & (command == Command.HASH)))
+        with m.If(~full & ~read_done):  # what it holds until then matters to nobody
+            m.d.sync += reply.payload.eq(
+                one_of([
+                    (at["TICK"], Cat(shown, wide, output.kind)),
+                    (at["LOW"], value[:WORD_BITS]),
+                    (at["HIGH"], value[WORD_BITS:]),
+                    (at["WAIT"], memory.read_data),
+                    (at["DIGEST"], crc.crc[:WORD_BITS]),
+                    (at["DIGEST_HIGH"], crc.crc[WORD_BITS:]),
+                    (at["WHO"], Mux(index[1], name[:WORD_BITS], Mux(index[0], *chip[::-1]))),
+                ])
+            )
 
         # Words are taken in the clocks in which they are used.
         used, of_tick = Signal(), Signal()

@@ -228,7 +228,9 @@ def _read_json(path: Path, tool: str) -> Any:
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as fault:
-        raise SpikefabError(f"{tool} left no whole {path.name}", "synthesis", str(fault)) from None
+        raise SpikefabError(
+            f"{tool} left no whole {path.name}", "synthesis", str(fault), "is the disk full?"
+        ) from None
 
 
 def run_tool(command: Sequence[str], folder: Path) -> str:

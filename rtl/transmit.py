@@ -182,8 +182,9 @@ class Transmitter(wiring.Component):
 
         # The sender: it begins with a delimiter, as a frame may have been cut off before.
         reader = slots.read_port()
-        sender = States(m, "LEAD", "BETWEEN", "LOOK", "FETCH", "GIVE")
+        sender = States(m, "LEAD", "BETWEEN", "COMPARE", "LOOK", "FETCH", "GIVE")
         spot, rewind, before, more = Signal(8), Signal(), Signal(), Signal()
+        ahead = Signal(near)
         m.d.comb += [
             reader.addr.eq(Cat(spot, sent[:within])),
             sending.eq(sender["FETCH"] | sender["GIVE"]),
@@ -191,7 +192,8 @@ class Transmitter(wiring.Component):
             self.bytes.payload.eq(Mux(sender["LEAD"], 0, reader.data)),
         ]
         m.d.sync += [
-            before.eq((sent - kept)[:near] > (written - kept)[:near]),
+            ahead.eq(sent - kept),
+            before.eq(ahead > held),
             more.eq(sent != written[:near]),
             self.idle.eq(
                 line_free & sender["LOOK"] & at["REST"] & ~owed & ~self.words.valid & ~behind
@@ -199,9 +201,11 @@ class Transmitter(wiring.Component):
         ]
         with m.If(sender["LEAD"] & self.bytes.ready):
             sender.go("LEAD", "BETWEEN")
-        with m.If(sender["BETWEEN"]):  # in which it is found what is next
+        with m.If(sender["BETWEEN"]):
             m.d.sync += spot.eq(0)
-            sender.go("BETWEEN", "LOOK")
+            sender.go("BETWEEN", "COMPARE")
+        with m.If(sender["COMPARE"]):  # by the next clock it is known what is next
+            sender.go("COMPARE", "LOOK")
         with m.If(sender["LOOK"]):
             with m.If(rewind | before):
                 m.d.sync += [sent.eq(kept), rewind.eq(0)]
