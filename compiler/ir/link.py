@@ -38,6 +38,7 @@ from cobs import cobs
 from numpy.typing import NDArray
 
 VERSION = 1
+"""Of this description: host and board must have the same."""
 SLOTS = 4
 """Frames that a side may have under way: so many a board keeps, of each direction."""
 SEQUENCE = 256
@@ -49,6 +50,7 @@ OVERHEAD = 7
 """Bytes of a frame besides its body: type, seq, credit, CRC-32."""
 WORD_BITS = 16
 FIELD_BITS = 13
+"""Bits of the field of a word."""
 LONG = 1 << FIELD_BITS
 LARGEST_FIELD = LONG - 1
 KIND_SHIFT = FIELD_BITS + 1
