@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from .boards.device import BoardDevice
+from .boards.diff import Comparison, Difference, diff
+from .boards.open import open_board
+from .boards.virtual import Faults
 from .compiler.compile import compile_network
 from .compiler.float_reference import FloatReference
 from .compiler.frontend.nir_reader import load
@@ -43,9 +47,13 @@ __all__ = [
     "GAIN",
     "POTENTIAL",
     "SHIFT",
+    "BoardDevice",
     "ChipSpec",
+    "Comparison",
     "Device",
+    "Difference",
     "Emulator",
+    "Faults",
     "FloatReference",
     "Generated",
     "Machine",
@@ -61,12 +69,14 @@ __all__ = [
     "absolute",
     "compile",
     "decay",
+    "diff",
     "load",
     "load_input",
     "load_program",
     "maximum",
     "minimum",
     "neuron_model",
+    "open_board",
     "random",
     "saturate",
     "save_program",
