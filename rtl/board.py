@@ -62,6 +62,7 @@ class Board(wiring.Component):
             self.tx.eq(wire_out.wire),
             receiver.byte.eq(wire_in.byte),
             receiver.valid.eq(wire_in.valid),
+            receiver.blank.eq(wire_in.blank),
             receiver.broken.eq(wire_in.broken),
             transmitter.taken.eq(receiver.taken),
             transmitter.credited.eq(receiver.credited),

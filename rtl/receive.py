@@ -19,12 +19,11 @@ LONGEST = OVERHEAD + 2 * MAX_WORDS  # bytes of a frame
 class Receiver(wiring.Component):
     """Takes frames that are whole and in sequence, gives out the words of their bodies.
 
-    byte, valid, broken: from the UART; words: of `DATA` frames in their order; empty: no frame is
-    waiting. credited: one clock, with the `credit` of a frame. hello, polled, resend: one clock,
-    after which `nonce` and `argument` hold what came with it; of a hello they do so in that clock.
-    expected: number of the next frame; taken: of the first whose slot is not free again; damaged,
-    refused, broken_bytes: counters of faults, and `fault` for one clock with each frame that is let
-    go.
+    byte, valid, blank, broken: from the UART; words: of `DATA` frames in their order; empty: no
+    frame is waiting. credited: one clock, with the `credit` of a frame. hello, polled, resend: one
+    clock, after which `nonce` holds what came with it, and in which `argument` does. expected:
+    number of the next frame; taken: of the first whose slot is not free again; damaged, refused,
+    broken_bytes: counters of faults, and `fault` for one clock with each frame that is let go.
     """
 
     def __init__(self) -> None:
@@ -32,6 +31,7 @@ class Receiver(wiring.Component):
             {
                 "byte": In(8),
                 "valid": In(1),
+                "blank": In(1),
                 "broken": In(1),
                 "words": Out(stream.Signature(WORD_BITS)),
                 "empty": Out(1),
@@ -61,11 +61,11 @@ class Receiver(wiring.Component):
         emits, emitted, ends = Signal(), Signal(), Signal()
         is_code = left == 0
         m.d.comb += [
-            ends.eq(self.valid & (self.byte == 0)),
-            emits.eq(self.valid & (self.byte != 0) & ~(is_code & first)),
+            ends.eq(self.valid & self.blank),
+            emits.eq(self.valid & ~self.blank & ~(is_code & first)),
         ]
         m.d.sync += emitted.eq(emits)
-        with m.If(self.valid & (self.byte != 0)):
+        with m.If(self.valid & ~self.blank):
             m.d.sync += [left.eq(Mux(is_code, self.byte, left) - 1), first.eq(0)]
 
         # What was emitted goes to the CRC, to its slot and into the tail: after the last byte that

@@ -182,14 +182,14 @@ class Transmitter(wiring.Component):
 
         # The sender: it begins with a delimiter, as a frame may have been cut off before.
         reader = slots.read_port()
-        sender = States(m, "LEAD", "BETWEEN", "COMPARE", "LOOK", "FETCH", "GIVE")
+        sender = States(m, "LEAD", "BETWEEN", "COMPARE", "LOOK", "FETCH", "KEEP", "GIVE")
         spot, rewind, before, more = Signal(8), Signal(), Signal(), Signal()
-        ahead = Signal(near)
+        ahead, given = Signal(near), Signal(8)
         m.d.comb += [
             reader.addr.eq(Cat(spot, sent[:within])),
-            sending.eq(sender["FETCH"] | sender["GIVE"]),
+            sending.eq(sender["FETCH"] | sender["KEEP"] | sender["GIVE"]),
             self.bytes.valid.eq(sender["LEAD"] | sender["GIVE"]),
-            self.bytes.payload.eq(Mux(sender["LEAD"], 0, reader.data)),
+            self.bytes.payload.eq(given),
         ]
         m.d.sync += [
             ahead.eq(sent - kept),
@@ -213,10 +213,13 @@ class Transmitter(wiring.Component):
             with m.Elif(more):
                 sender.go("LOOK", "FETCH")
         with m.If(sender["FETCH"]):
-            sender.go("FETCH", "GIVE")
+            sender.go("FETCH", "KEEP")
+        with m.If(sender["KEEP"]):
+            m.d.sync += given.eq(reader.data)
+            sender.go("KEEP", "GIVE")
         with m.If(sender["GIVE"] & self.bytes.ready):
             m.d.sync += spot.eq(spot + 1)
-            with m.If(reader.data == 0):
+            with m.If(given == 0):
                 m.d.sync += sent.eq(sent + 1)
                 sender.go("GIVE", "BETWEEN")
             with m.Else():

@@ -18,15 +18,21 @@ class UartReceiver(wiring.Component):
 
     divisor: clocks per bit; raises SpikefabError for fewer than 4. Each bit is taken in its middle;
     the sender's clock may be off by as much as moves that by less than half a bit over a byte.
-    `valid` for one clock with each `byte`; `broken` instead where there is no stop bit: noise, a
-    break, or a sender that is off by more. After that the wire must be high for a clock before a
-    byte is looked for.
+    `valid` for one clock with each `byte`, and `blank` with it if that is 0; `broken` instead where
+    there is no stop bit: noise, a break, or a sender that is off by more. After that the wire must
+    be high for a clock before a byte is looked for.
     """
 
     def __init__(self, divisor: int) -> None:
         self.divisor = _checked(divisor)
         super().__init__(
-            {"wire": In(1, init=1), "byte": Out(8), "valid": Out(1), "broken": Out(1)}
+            {
+                "wire": In(1, init=1),
+                "byte": Out(8),
+                "valid": Out(1),
+                "blank": Out(1),
+                "broken": Out(1),
+            }
         )
 
     def elaborate(self, platform: object) -> Module:
@@ -42,14 +48,15 @@ class UartReceiver(wiring.Component):
             m.d.sync += held.eq(held | wire)
             with m.If(held & ~wire):
                 # From the clock after this one to the middle of the first data bit.
-                m.d.sync += [bits.eq(BITS - 1), held.eq(0)]
+                m.d.sync += [bits.eq(BITS - 1), held.eq(0), self.blank.eq(1)]
                 m.d.sync += wait.eq(self.divisor + self.divisor // 2 - 2)
         with m.Elif(wait != 0):
             m.d.sync += wait.eq(wait - 1)
         with m.Else():
             m.d.sync += [bits.eq(bits - 1), wait.eq(self.divisor - 1)]
             with m.If(bits != 1):
-                m.d.sync += self.byte.eq(Cat(self.byte[1:], wire))
+                m.d.sync += [self.byte.eq(Cat(self.byte[1:], wire)),
+                             self.blank.eq(self.blank & ~wire)]
             with m.Else():
                 m.d.sync += [self.valid.eq(wire), self.broken.eq(~wire), held.eq(wire)]
         return m

@@ -32,7 +32,9 @@ BENCH = """`timescale 1ns/1ns
 module bench(input rx, output tx);
   reg crystal = 0;
   always #1 crystal = !crystal;
-  wire tx_pin, rx_pin = rx, clock_pin = crystal;
+  wire tx_pin;
+  wire rx_pin = rx;
+  wire clock_pin = crystal;
   assign tx = tx_pin;
   {top} dut ({ports});
 endmodule

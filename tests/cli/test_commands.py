@@ -189,8 +189,11 @@ def test_resumed_runs_equal_an_unbroken_one(asked):
 # ---- demo
 
 
-def test_demo_meets_its_figures(asked, folder):
-    figures = asked("demo", "-o", "pictures")
+def test_demo_meets_its_figures(command, folder):
+    said = command("demo", "-o", "pictures", "--json")
+    assert said.status == 0
+    assert said.err in ("", "building the virtual board, once for this core\n")
+    figures = json.loads(said.out)
     assert set(figures) >= {
         "accuracy", "accuracy_float", "agreement", "test_images", "steps", "cycles_per_inference",
         "seconds",
@@ -202,6 +205,9 @@ def test_demo_meets_its_figures(asked, folder):
     assert figures["steps"] <= 32
     assert figures["cycles_per_inference"] > 0
     assert 0 < figures["seconds"] < 60
+    board = figures["virtual_board"]
+    assert (board["equal"], board["ticks"]) == (True, 170)
+    assert abs(board["cycles"] / 10 - figures["cycles_per_inference"]) < 1000
     assert Path(figures["picture"]) == Path("pictures/raster.png")
     assert (folder / "pictures/raster.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
     assert [p.name for p in (folder / "pictures").iterdir()] == ["raster.png"]
@@ -213,7 +219,7 @@ def test_demo_meets_its_figures(asked, folder):
 def test_help_and_version(done):
     assert "compile" in done("--help")
     assert spikefab.__version__ in done("--version")
-    for name in ("demo", "inspect", "compile", "run", "bench"):
+    for name in ("demo", "inspect", "compile", "run", "diff", "stream", "bench"):
         assert "--json" in done(name, "--help")
 
 

@@ -410,7 +410,32 @@ CASES = {
     "more steps than a run has": (nothing, [*RUN, "--steps", 10**11], "100000000000", "2^31"),
     "unknown state": (nothing, [*RUN, "--record", "cells.w"], "'cells.w'", "'cells.v'"),
     "unknown population": (nothing, [*RUN, "--record", "ghost.v"], "ghost"),
-    "unknown device": (nothing, [*RUN, "--device", "abacus"], "device 'abacus' in --device"),
+    "unknown device": (
+        nothing, [*RUN, "--device", "abacus"], "cannot open in port abacus: No such file",
+        "emulator, virtual or a port",
+    ),
+    "a device that is no port": (
+        content("port", b""), [*RUN, "--device", "port"], "cannot open in port port"
+    ),
+    "a checkpoint of a board": (
+        nothing, [*RUN, "--device", "virtual", "--checkpoint", "c"], "a checkpoint in device",
+        "only the emulator",
+    ),
+    "one device to compare": (
+        nothing, ["diff", "net.spikefab", "--steps", 3, "--devices", "emulator"],
+        "devices 'emulator' in --devices", "A,B",
+    ),
+    "nothing to compare": (
+        nothing, ["diff", "net.spikefab", "--devices", "emulator,emulator"], "nothing to run",
+    ),
+    "a replay that cannot be written": (
+        nothing,
+        ["diff", "net.spikefab", "--steps", 3, "--devices", "emulator,emulator", "--replay", "."],
+        "cannot write in .", "directory",
+    ),
+    "a log that cannot be written": (
+        nothing, ["stream", "net.spikefab", "--log", "no/log.npz"], "cannot write in no/log.npz",
+    ),
     "no threads": (nothing, [*RUN, "--threads", 0], "--threads", "0"),
     # ---- inputs
     "input missing": (gone("in.npz"), RUN, "cannot read in in.npz", "No such file"),
