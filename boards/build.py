@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -213,6 +214,7 @@ def _project(
 ) -> Built:  # fmt: skip
     from amaranth.back import rtlil
 
+    # The plan has Verilog only, in which reads of memories are more than they need to be.
     text, _ = rtlil.convert_fragment(
         platform._design, name=top, emit_src=False, propagate_domains=False
     )
@@ -228,14 +230,17 @@ def _project(
     return _built(board, map, report, {f"{top}.v": verilog, **files})
 
 
-def _scratch() -> Any:
-    class Scratch(tempfile.TemporaryDirectory[str]):
-        """A folder as a path."""
-
-        def __enter__(self) -> Path:  # type: ignore[override]
-            return Path(super().__enter__())
-
-    return Scratch(prefix="spikefab-", ignore_cleanup_errors=True)
+@contextlib.contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder for the tools; raises SpikefabError where there is no room for what they write."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="spikefab-", ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+    except OSError as fault:
+        raise SpikefabError(
+            "cannot work", tempfile.gettempdir(), fault.strerror or str(fault),
+            "TMPDIR names another folder",
+        ) from None  # fmt: skip
 
 
 def _built(
@@ -255,33 +260,33 @@ def _readme(board: BoardSpec, report: dict[str, Any]) -> str:
     """How the folder is used."""
     name = report["bitstream"]
     top = _top(board)
-    command = " ".join(board.programmer)
     if name is None:
-        making = (
-            f"Vivado makes the bitstream, `{top}.bit`:\n\n"
-            f"    vivado -mode batch -source {top}.tcl\n\n"
-        )
         name = f"{top}.bit"
+        making = f"""Vivado makes the bitstream, `{name}`:
+
+    vivado -mode batch -source {top}.tcl
+"""
     else:
         making = (
-            f"`{name}` is the bitstream: {report['fmax_mhz']} MHz by static timing, "
-            f"{report['clock_mhz']:g} MHz are needed.\n\n"
+            f"`{name}` is the bitstream. By static timing it runs at {report['fmax_mhz']} MHz; the "
+            f"board's clock is {report['clock_mhz']:g} MHz.\n"
         )
     models = "".join(f"- {model}\n" for model in report["models"])
     return f"""# Spikefab on {board.title}
 
-{making}To write it to the board, either of
+{making}
+Either of these writes it to the board; the first calls the second ({board.install}).
 
     spikefab flash --board {board.name} {name}
-    {command} {name}
+    {" ".join(board.programmer)} {name}
 
-The second is what the first calls ({board.install}).
+The board is then a core of {report["neurons"]} neurons and {report["synapses"]} synapses. It has no
+program until the host loads one. It runs what is compiled for `chip.json`,
 
-The board is then a core of {report['neurons']} neurons and {report['synapses']} synapses that has
-no program: the host loads one. It carries these models, and runs what is compiled for `chip.json`:
-
-{models}
     spikefab compile NET --chip chip.json -o PROGRAM
 
-The wire is {board.baud} baud, 8N1. `report.json` says what the core takes of {board.part}.
+which carries these models:
+
+{models}
+The wire is {board.baud} baud, 8N1. `report.json` says what the core takes of the {report["part"]}.
 """

@@ -15,8 +15,7 @@ from . import cmod_a7, icebreaker, ulx3s
 from .spec import BoardSpec
 
 BOARDS: dict[str, BoardSpec] = {
-    board.name: board
-    for board in (icebreaker.BOARD, ulx3s.BOARD, *ulx3s.SIZES, cmod_a7.BOARD)
+    board.name: board for board in (icebreaker.BOARD, ulx3s.BOARD, *ulx3s.SIZES, cmod_a7.BOARD)
 }
 
 
@@ -82,3 +81,11 @@ def attached() -> list[Port]:
         named = [board for board in boards if re.search(board.product, said)]
         found.append(Port(port.device, usb, said, tuple(b.name for b in named or boards)))
     return sorted(found, key=lambda port: port.device)
+
+
+def baud_of(device: str) -> int | None:
+    """The rate of the board on a port, where all that it may be agree on one."""
+    rates = {
+        BOARDS[name].baud for port in attached() if port.device == device for name in port.boards
+    }
+    return rates.pop() if len(rates) == 1 else None

@@ -61,7 +61,7 @@ class BoardDevice(Device):
         self.link, self.counts = link, counts
         self.closing = ExitStack()  # what ends with it
         self._program: Program | None = None
-        link.send([word(Kind.COMMAND, Command.CYCLES), int(counts)])
+        self._tell_counts()
         if program is not None:
             self.load(program)
 
@@ -81,8 +81,9 @@ class BoardDevice(Device):
     @property
     def program(self) -> Program:
         """The program that is loaded, with its present weights; raises SpikefabError if none."""
-        if self._program is None:
-            raise SpikefabError("no program", f"the board on {self.link.name}", hint="load one")
+        if self._program is None or self.link.cut:
+            why = "what it did was broken off" if self.link.cut else ""
+            raise SpikefabError("no program", f"the board on {self.link.name}", why, "load one")
         return self._program
 
     @property
@@ -103,6 +104,9 @@ class BoardDevice(Device):
         the board's memories then hold something else.
         """
         map = core_map(program)
+        if self.link.cut:
+            self.link.open()
+            self._tell_counts()
         chip, name = self.who()
         if chip != map.hash[:HEX]:
             raise SpikefabError(
@@ -120,12 +124,16 @@ class BoardDevice(Device):
             for region, entries in self._contents.items():
                 self._write(region, entries)
             if self._hash() != expected:
+                self._program = None
                 raise SpikefabError(
                     "the memories hold something else", f"the board on {self.link.name}",
                     "their hash after the load is not that of the program", "load again",
                 )  # fmt: skip
             self.link.send([word(Kind.COMMAND, Command.NAME), *_words(program.hash[:HEX])])
         self.restart()
+
+    def _tell_counts(self) -> None:
+        self.link.send([word(Kind.COMMAND, Command.CYCLES), int(self.counts)])
 
     def _place(self, program: Program, map: MemoryMap) -> None:
         """Derive what the memories hold for a program."""
@@ -165,25 +173,25 @@ class BoardDevice(Device):
         given = deliveries(program, spikes, steps, samples)
         run = SteppedRun(program, given, record, 0 if given.batch else self._tick, drain)
         self._output_spikes(run.recorded)
-        self.link.send([word(Kind.COMMAND, Command.DIGEST)])
-        self.link.receive(2)
         replies = _Replies(self, run)
-        for sample in range(given.samples):
-            if given.batch:
-                self.restart()
-            for tick in range(run.begin, run.end):
-                events = run.events(sample, tick)
-                replies.expect(sample, tick, events, self._send_tick(events))
-                for number, _ in run.due(tick):
-                    p = program.populations[number]
-                    self._ask("state", p.first, p.size)
-                replies.take()
-                if progress and not given.batch:
-                    progress(tick + 1 - run.begin, run.ticks)
-            self._tick = run.end
-            if progress and given.batch:
-                progress(sample + 1, given.samples)
-        replies.finish()
+        with self.link.unbroken():
+            replies.begin()
+            for sample in range(given.samples):
+                if given.batch:
+                    self.restart()
+                for tick in range(run.begin, run.end):
+                    events = run.events(sample, tick)
+                    replies.expect(sample, tick, events, self._send_tick(events))
+                    for number, _ in run.due(tick):
+                        p = program.populations[number]
+                        self._ask("state", p.first, p.size)
+                    replies.take()
+                    if progress and not given.batch:
+                        progress(tick + 1 - run.begin, run.ticks)
+                self._tick = run.end
+                if progress and given.batch:
+                    progress(sample + 1, given.samples)
+            replies.finish()
         if given.batch:
             self.restart()
         return run.recording(replies.counters, self.counts)
@@ -429,6 +437,7 @@ class _Replies:
         self._crc = 0
         self._bits = device._map.value_bits
         self._emit = cycles.emit_constant(self.program.chip)
+        self._before = 2  # words of the digest of what was before
         self._spiked = device._spiked  # in the tick before, which are events of this one
         self._pending: dict[int, int] = {}
         if device.counts:
@@ -439,6 +448,10 @@ class _Replies:
             ):  # fmt: skip
                 self.counters = {"events": 0, "synaptic_events": 0, "spikes": 0}
                 self._pending = device.pending() if run.begin else {}
+
+    def begin(self) -> None:
+        """Have the board begin a digest."""
+        self.device.link.send([word(Kind.COMMAND, Command.DIGEST)])
 
     def expect(
         self, sample: int, tick: int, events: Sequence[tuple[int, int]], given: bytes
@@ -453,14 +466,14 @@ class _Replies:
 
     def finish(self) -> None:
         """Take all; raises SpikefabError if the board saw or said something else."""
+        link = self.device.link
+        link.send([word(Kind.COMMAND, Command.DIGEST)])
         while self._expected:
             self._next()
         for _ in range(self._sample + 1, self.run.given.samples):
             self.run.next_sample()  # without ticks
         self.device._spiked = self._spiked
-        link = self.device.link
-        link.send([word(Kind.COMMAND, Command.DIGEST)])
-        low, high = link.receive(2)
+        *_, low, high = link.receive(self._before + 2)
         if low | high << WORD_BITS != self._crc:
             raise SpikefabError(
                 "the run is not what was sent", f"the board on {link.name}",
@@ -468,6 +481,8 @@ class _Replies:
             )  # fmt: skip
 
     def _next(self) -> None:
+        self.device.link.receive(self._before)
+        self._before = 0
         asked = self._expected.popleft()
         device, program = self.device, self.program
         if asked.sample != self._sample:

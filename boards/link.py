@@ -6,7 +6,8 @@ import os
 import secrets
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -62,6 +63,7 @@ class _Sent:
 
     seq: int
     words: Words
+    at: float  # seconds, when
 
 
 @dataclass
@@ -69,13 +71,16 @@ class Link:
     """Frames over an open port; see `compiler.ir.link`. `open` begins a session.
 
     Numbers of frames count on beyond 255 here. Raises SpikefabError where the port is gone, the
-    board answers nothing for 5 s, speaks another version or has lost its power.
+    board answers nothing for 5 s, speaks another version or has lost its power. cut: what was sent
+    or asked for was broken off, so that words may be on their way that nobody takes; `open` it
+    again.
     """
 
     port: serial.Serial
     name: str
     counters: Counters = field(default_factory=Counters)
     status: Status | None = None
+    cut: bool = False
 
     def open(self) -> None:
         """Say hello, and again until the board answers."""
@@ -92,11 +97,12 @@ class Link:
         self._words = MAX_WORDS
         self._good = 0
         self._heard = self._moved = time.monotonic()
-        self._round_trip: float | None = None  # seconds, as asked and answered
+        self._round_trip: float | None = None  # seconds, as sent and taken, or asked and answered
         self._silences = 0
         self._greeting = True
         try:
             self.port.reset_input_buffer()
+            self.port.write(b"\0")  # ends a frame that was cut off
         except (serial.SerialException, OSError) as fault:
             raise self._gone(fault) from None
         while self._greeting:
@@ -106,6 +112,16 @@ class Link:
             until = time.monotonic() + self._patience
             while self._greeting and time.monotonic() < until:
                 self._listen()
+        self.cut = False
+
+    @contextmanager
+    def unbroken(self) -> Iterator[None]:
+        """What is raised within cuts the link."""
+        try:
+            yield
+        except BaseException:
+            self.cut = True
+            raise
 
     @property
     def _patience(self) -> float:
@@ -117,19 +133,24 @@ class Link:
 
     def send(self, words: Sequence[int] | Words) -> None:
         """Queue words for the board; takes what it says meanwhile."""
+        if self.cut:
+            raise SpikefabError("the link was broken off", f"port {self.name}", hint="load again")
         given = np.asarray(words, np.uint16)
-        self._heard = self._moved = time.monotonic()
-        self._queue.append(given)
-        self._queued += len(given)
-        self._go_on()
-        while self._queued > MOST_QUEUED:
-            self._pump()
+        with self.unbroken():
+            self._heard = self._moved = time.monotonic()
+            self._queue.append(given)
+            self._queued += len(given)
+            self._go_on()
+            while self._queued > MOST_QUEUED:
+                self._pump()
 
     def receive(self, count: int) -> list[int]:
         """The next words from the board."""
-        self._heard = self._moved = time.monotonic()
-        while len(self._inbox) - self._read < count:
-            self._pump()
+        if self.available() < count:
+            with self.unbroken():
+                self._heard = self._moved = time.monotonic()
+                while self.available() < count:
+                    self._pump()
         found = self._inbox[self._read : self._read + count]
         self._read += count
         if self._read > 1 << 16:
@@ -165,7 +186,7 @@ class Link:
     def _go_on(self) -> None:
         """Send frames as far as the board allows; none while it is asked what it has."""
         while self._queued and self._next < self._allowed and not self._waiting:
-            frame = _Sent(self._next, self._take())
+            frame = _Sent(self._next, self._take(), time.monotonic())
             self._sent.append(frame)
             self._next += 1
             self._put(encode(Frame.DATA, frame.seq, self._credit(), frame.words))
@@ -269,6 +290,9 @@ class Link:
         if self._greeting:
             if status is None or status.session != self._session or frame.seq:
                 return
+            if status.nonce != self._nonce:  # it is slow, and was greeted again meanwhile
+                self._silences += 1
+                return
             self._greeting = False
         self._heard, self._silences = time.monotonic(), 0
         ahead = (frame.seq - self._expected) % SEQUENCE
@@ -286,7 +310,7 @@ class Link:
         if more or (status is None and len(frame.words)):
             self._moved = self._heard
         while self._sent and self._sent[0].seq < self._allowed - SLOTS:
-            self._sent.popleft()
+            self._note_round_trip(self._sent.popleft().at)
         if status is not None:
             self._take_status(status)
         else:
@@ -297,13 +321,16 @@ class Link:
         missing = (self._next - status.expected) % SEQUENCE
         if self._waiting and status.nonce == self._nonce:
             self._waiting = False
-            took = time.monotonic() - self._asked_at
-            self._round_trip = (took + 3 * (self._round_trip or took)) / 4
+            self._note_round_trip(self._asked_at)
             if missing:
                 self._take_back(self._next - missing)
         elif missing and not self._waiting:
             self._shorten()
             self._ask(Frame.POLL)
+
+    def _note_round_trip(self, began: float) -> None:
+        took = time.monotonic() - began
+        self._round_trip = (took + 3 * (self._round_trip or took)) / 4
 
     def _take_back(self, first: int) -> None:
         """Frames from `first` on did not arrive: their words go back into the queue."""
@@ -359,6 +386,9 @@ def open_port(name: str, baud: int) -> serial.Serial:
         why = os.strerror(number) if number else " ".join(str(fault).split())
         if "lock" in str(fault):
             why = "another program has it open"
+        elif "configure" in str(fault):
+            why = "it is not a serial port"
         raise SpikefabError(
-            "cannot open", f"port {name}", why, "`spikefab boards` lists the ports that there are"
-        ) from None
+            "cannot open", f"port {name}", why,
+            "give emulator, virtual or a port: `spikefab boards` lists them",
+        ) from None  # fmt: skip

@@ -12,9 +12,12 @@ import click
 
 from .. import SpikefabError, __version__
 from .bench import bench
+from .boards import boards
+from .build import build_command
 from .compile import compile_command
 from .demo import demo
 from .diff import diff
+from .flash import flash
 from .inspect import inspect
 from .rtl import rtl
 from .run import run
@@ -42,7 +45,9 @@ def spikefab() -> None:
     """From a trained spiking network to a bit-exact fixed-point core."""
 
 
-for command in (demo, inspect, compile_command, run, diff, stream, rtl, bench):
+for command in (
+    demo, inspect, compile_command, run, diff, stream, rtl, build_command, flash, boards, bench,
+):  # fmt: skip
     spikefab.add_command(command)
 
 
