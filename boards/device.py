@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -130,7 +130,7 @@ class BoardDevice(Device):
                     "their hash after the load is not that of the program", "load again",
                 )  # fmt: skip
             self.link.send([word(Kind.COMMAND, Command.NAME), *_words(program.hash[:HEX])])
-        self.restart()
+        self._restore(range(map.chip.delay_slots))
 
     def _tell_counts(self) -> None:
         self.link.send([word(Kind.COMMAND, Command.CYCLES), int(self.counts)])
@@ -151,9 +151,14 @@ class BoardDevice(Device):
         if self.program is not self._original and weights:
             self._place(self._original, self._map)
             self._write("synapses", self._contents["synapses"])
+        # Sums wait no longer than the longest delay: an update takes those of its tick.
+        self._restore(range(self._tick, self._tick + self.program.synapses.delays[-1] + 1))
+
+    def _restore(self, ticks: Iterable[int]) -> None:
+        """What a run changes, as the program has it; sums may wait for these ticks."""
         for region in CHANGING:
             self._write(region, self._contents[region])
-        for slot in range(self._map.chip.delay_slots):
+        for slot in sorted({tick % self._map.chip.delay_slots for tick in ticks}):
             self._write("accumulators", [0] * self._image.neurons, self._first_sum(slot))
         self._tick = self._spiked = 0
 

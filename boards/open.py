@@ -14,6 +14,7 @@ from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.memory_map import MemoryMap, core_map
 from ..compiler.ir.program import Program
 from ..emulator.cache import cache_folder
+from .catalogue import baud_of
 from .device import BoardDevice
 from .link import Link, open_port
 from .virtual import Faults, VirtualBoard, build
@@ -47,7 +48,7 @@ def open_board(
             executable = virtual_executable(core_map(program))
             board = opened.enter_context(VirtualBoard(executable, VIRTUAL_DIVISOR, faults))
             name, baud = board.port, VIRTUAL_BAUD
-        port = opened.enter_context(open_port(name, baud or BAUD))
+        port = opened.enter_context(open_port(name, baud or baud_of(name) or BAUD))
         link = Link(port, name)
         link.open()
         device = BoardDevice(link, program, counts=counts)

@@ -74,6 +74,7 @@ def assert_whole(kind: int, seq: int, credit: int, body: np.ndarray) -> None:
 
 
 @given(bytes_of, st.integers(0, 10_000), st.integers(0, 10_000), words)
+@settings(deadline=None)
 def test_a_frame_comes_back_as_it_was(
     kind: int, seq: int, credit: int, body: np.ndarray
 ) -> None:
@@ -93,13 +94,13 @@ def test_a_frame_without_a_body_is_one_with_no_words() -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=1000)
+@settings(max_examples=1000, deadline=None)
 def test_any_bytes_are_decoded_or_not_a_frame(raw: bytes) -> None:
     assert decode(raw) is None or len(raw) > OVERHEAD
 
 
 @given(bytes_of, bytes_of, bytes_of, words, st.data())
-@settings(max_examples=500)
+@settings(max_examples=300, deadline=None)
 def test_a_damaged_frame_is_not_taken(
     kind: int, seq: int, credit: int, body: np.ndarray, data: st.DataObject
 ) -> None:
