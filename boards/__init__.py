@@ -1,1 +1,1 @@
-"""What a host does with a board: link, bitstream, diff. It comes with a later issue."""
+"""What a host does with a board: the link, boards as devices, bitstreams, diff, stream."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,10 +24,8 @@ from ..compiler.ir.device import (
     recorded_state,
 )
 from ..compiler.ir.errors import SpikefabError
-from ..compiler.ir.interpret import wrap_to
 from ..compiler.ir.link import (
     KIND_SHIFT,
-    LARGEST_FIELD,
     LONG,
     NAME_WORDS,
     WORD_BITS,
@@ -43,12 +40,12 @@ from ..compiler.ir.stepped import SteppedRun
 from ..compiler.ir.synapses import pack
 from ..compiler.ir.validate import check_accumulators
 from .link import Link
+from .replies import Replies
 
 CHANGING = ("registers", "state", "phases", "pending")  # what a run changes, besides accumulators
 LARGEST_COUNT = 0xFFFF  # of one command
 LEAST_FILL = 8  # words alike that are worth a command of their own
 HEX = NAME_WORDS * WORD_BITS // 4  # digits of a hash, as far as the link tells it
-MOST_WAITING = 4096  # words of a run's replies that wait to be taken apart
 
 
 class BoardDevice(Device):
@@ -178,7 +175,7 @@ class BoardDevice(Device):
         given = deliveries(program, spikes, steps, samples)
         run = SteppedRun(program, given, record, 0 if given.batch else self._tick, drain)
         self._output_spikes(run.recorded)
-        replies = _Replies(self, run)
+        replies = Replies(self, run)
         with self.link.unbroken():
             replies.begin()
             for sample in range(given.samples):
@@ -425,132 +422,6 @@ class Damage:
     found: int
     neuron: str | None = None
     source: str | None = None
-
-
-class _Replies:
-    """What comes back of a run's ticks, in their order.
-
-    counters: totals, derived from the clocks that a tick takes: Emit takes one for each spike. The
-    synapses that were walked are known if the spikes of all populations come out.
-    """
-
-    def __init__(self, device: BoardDevice, run: SteppedRun) -> None:
-        self.device, self.run, self.program = device, run, device.program
-        self.counters: dict[str, int] = {}
-        self._expected: deque[_Asked] = deque()
-        self._sample = -1
-        self._crc = 0
-        self._bits = device._map.value_bits
-        self._emit = cycles.emit_constant(self.program.chip)
-        self._before = 2  # words of the digest of what was before
-        self._spiked = device._spiked  # in the tick before, which are events of this one
-        self._pending: dict[int, int] = {}
-        if device.counts:
-            self.counters = {"events": 0, "spikes": 0}
-            if all(
-                p.output or p.name in run.recorded
-                for p in self.program.populations if self.program.models[p.model].spikes
-            ):  # fmt: skip
-                self.counters = {"events": 0, "synaptic_events": 0, "spikes": 0}
-                self._pending = device.pending() if run.begin else {}
-
-    def begin(self) -> None:
-        """Have the board begin a digest."""
-        self.device.link.send([word(Kind.COMMAND, Command.DIGEST)])
-
-    def expect(
-        self, sample: int, tick: int, events: Sequence[tuple[int, int]], given: bytes
-    ) -> None:
-        """A tick of a sample was sent, with these events, as these bytes."""
-        self._expected.append(_Asked(sample, tick, events, given))
-
-    def take(self) -> None:
-        """Take ticks until few words wait."""
-        while self._expected and self.device.link.available() > MOST_WAITING:
-            self._next()
-
-    def finish(self) -> None:
-        """Take all; raises SpikefabError if the board saw or said something else."""
-        link = self.device.link
-        link.send([word(Kind.COMMAND, Command.DIGEST)])
-        while self._expected:
-            self._next()
-        for _ in range(self._sample + 1, self.run.given.samples):
-            self.run.next_sample()  # without ticks
-        self.device._spiked = self._spiked
-        *_, low, high = link.receive(self._before + 2)
-        if low | high << WORD_BITS != self._crc:
-            raise SpikefabError(
-                "the run is not what was sent", f"the board on {link.name}",
-                "its digest of events and spikes is another one", "run again",
-            )  # fmt: skip
-
-    def _next(self) -> None:
-        self.device.link.receive(self._before)
-        self._before = 0
-        asked = self._expected.popleft()
-        device, program = self.device, self.program
-        if asked.sample != self._sample:
-            self._sample = asked.sample
-            self.run.next_sample()
-            if asked.tick == 0:
-                self._spiked, self._pending = 0, {}
-        spikes: dict[int, int] = {}
-        values: dict[int, int] = {}
-        clocks = [0, 0, 0]
-        seen: list[int] = []
-        kind = Kind.ENTRY
-        while kind != Kind.EMIT:
-            (first,) = device.link.receive(1)
-            seen.append(first)
-            kind, field = Kind(first >> KIND_SHIFT), first & LARGEST_FIELD
-            value = field if kind != Kind.ENTRY else 1
-            if first & LONG:
-                low, high = device.link.receive(2)
-                seen += [low, high]
-                value = low | high << WORD_BITS
-            if kind != Kind.ENTRY:
-                clocks[kind - 1] = value
-            elif device._spiking[field]:
-                spikes[field] = value
-            else:
-                values[field] = wrap_to(value, self._bits)
-        self._crc = zlib.crc32(np.array(seen, "<u2").tobytes(), zlib.crc32(asked.given, self._crc))
-        self._count(dict(asked.events), spikes, clocks[-1] - self._emit - len(values))
-        read = {
-            (number, variable): device._answer("state", program.populations[number].size)
-            for number, variable in self.run.due(asked.tick)
-        }
-
-        def state(p: MappedPopulation, variable: str) -> NDArray[np.int32]:
-            return device._variable(read[program.populations.index(p), variable], p, variable)
-
-        self.run.note(asked.tick, [clocks], spikes, values, state)
-
-    def _count(self, events: dict[int, int], spikes: dict[int, int], spiked: int) -> None:
-        if not self.counters:
-            return
-        device = self.device
-        self.counters["events"] += len(events) + self._spiked
-        self.counters["spikes"] += spiked
-        self._spiked = spiked
-        if "synaptic_events" in self.counters:
-            for source, payload in (events | self._pending).items():
-                if source in device._axons:
-                    row = device._image.rows[device._axons[source]]
-                    self.counters["synaptic_events"] += row.synapses * payload
-            lines = self.program.input_lines
-            self._pending = {lines + neuron: count for neuron, count in spikes.items()}
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A tick that was sent: its input, and the bytes of it that go into the digest."""
-
-    sample: int
-    tick: int
-    events: Sequence[tuple[int, int]]
-    given: bytes
 
 
 def _access(command: Command, address: int, count: int) -> list[int]:
