@@ -32,6 +32,7 @@ LEAST_WORDS = 8  # of a frame, however bad the wire
 GOOD_FRAMES = 64  # without a fault, after which frames may be longer again
 FIRST_SECONDS = 0.15  # a board that has said nothing for so long is asked, besides time on the wire
 LEAST_SECONDS = 0.02  # the same where answers have come at once
+MOST_SECONDS = 0.5  # the same after several that did not: some are asked before it is given up
 ROUND_TRIPS = 4  # of which so many are waited for
 LOST_SECONDS = 5.0  # a board that answers nothing for so long is given up
 IDLE_SECONDS = 60.0  # one that answers, but does not go on
@@ -129,7 +130,7 @@ class Link:
         seconds = FIRST_SECONDS + 2 * SLOTS * 256 * 10 / self.port.baudrate
         if self._round_trip is not None:
             seconds = min(seconds, max(LEAST_SECONDS, ROUND_TRIPS * self._round_trip))
-        return seconds * 2 ** min(self._silences, 5)
+        return max(seconds, min(MOST_SECONDS, seconds * 2 ** min(self._silences, 5)))
 
     def send(self, words: Sequence[int] | Words) -> None:
         """Queue words for the board; takes what it says meanwhile."""
