@@ -249,5 +249,6 @@ def run_tool(command: Sequence[str], folder: Path) -> str:
     said = done.stdout + done.stderr
     if done.returncode:
         errors = [line for line in said.splitlines() if "ERROR" in line] or said.splitlines()[-3:]
-        raise SpikefabError(f"{command[0]}: {' '.join(errors)[:500]}", "synthesis")
+        why = " ".join(errors)[:500] or f"it ended with status {done.returncode}"
+        raise SpikefabError(f"{command[0]}: {why}", "synthesis")
     return said
