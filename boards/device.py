@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
 from typing import Any
 
@@ -44,6 +45,7 @@ from .replies import Replies
 
 CHANGING = ("registers", "state", "phases", "pending")  # what a run changes, besides accumulators
 LARGEST_COUNT = 0xFFFF  # of one command
+PIECE = 512  # words that are loaded before a slot of sums is cleared
 LEAST_FILL = 8  # words alike that are worth a command of their own
 HEX = NAME_WORDS * WORD_BITS // 4  # digits of a hash, as far as the link tells it
 
@@ -116,18 +118,27 @@ class BoardDevice(Device):
         self._told_routes = self._contents["routes"]
         self._write("routes", self._told_routes)
         expected = self._expected_hash()
+        slots = range(map.chip.delay_slots)
+        uncleared = iter(slots)
         if name != program.hash[:HEX] or self._hash() != expected:
             self.link.send([word(Kind.COMMAND, Command.NAME), *[0] * NAME_WORDS])
-            for region, entries in self._contents.items():
-                self._write(region, entries)
-            if self._hash() != expected:
+            self.link.send([word(Kind.COMMAND, Command.DIGEST)])
+            pieces = []
+            for region, entries in self._hashed():
+                size = PIECE >> map.regions[region].unit_bits
+                pieces += [(region, n, entries[n : n + size]) for n in range(0, len(entries), size)]
+            for region, first, entries in pieces:
+                self._write(region, entries, first, hashed=True)
+                for slot in islice(uncleared, -(-len(slots) // len(pieces))):
+                    self._clear(slot)  # while the wire brings more
+            if self._digest() != expected:
                 self._program = None
                 raise SpikefabError(
                     "the memories hold something else", f"the board on {self.link.name}",
                     "their hash after the load is not that of the program", "load again",
                 )  # fmt: skip
             self.link.send([word(Kind.COMMAND, Command.NAME), *_words(program.hash[:HEX])])
-        self._restore(range(map.chip.delay_slots))
+        self._restore(uncleared)
 
     def _tell_counts(self) -> None:
         self.link.send([word(Kind.COMMAND, Command.CYCLES), int(self.counts)])
@@ -156,8 +167,12 @@ class BoardDevice(Device):
         for region in CHANGING:
             self._write(region, self._contents[region])
         for slot in sorted({tick % self._map.chip.delay_slots for tick in ticks}):
-            self._write("accumulators", [0] * self._image.neurons, self._first_sum(slot))
+            self._clear(slot)
         self._tick = self._spiked = 0
+
+    def _clear(self, slot: int) -> None:
+        """The sums of a slot."""
+        self._write("accumulators", [0] * self._image.neurons, self._first_sum(slot))
 
     def run(
         self,
@@ -329,8 +344,11 @@ class BoardDevice(Device):
     def _first_sum(self, slot: int) -> int:
         return slot << (self._map.word_bits + self._map.lane_bits)
 
-    def _write(self, region: str, entries: Sequence[int], first: int = 0) -> None:
-        """Write entries of a region; words alike in one command."""
+    def _write(
+        self, region: str, entries: Sequence[int], first: int = 0, *, hashed: bool = False
+    ) -> None:
+        """Write entries of a region; words alike in one command. hashed: they are read back, for
+        the digest."""
         flat = np.array(units(self._map.regions[region], entries), np.uint16)
         base = self._map.address(region, first)
         if not len(flat):
@@ -348,9 +366,14 @@ class BoardDevice(Device):
         for begin, end, alike in parts:
             for a in range(begin, end, LARGEST_COUNT):
                 b = min(end, a + LARGEST_COUNT)
-                command = Command.FILL if alike else Command.WRITE
-                self.link.send(_access(command, base + a, b - a))
-                self.link.send(flat[a : a + 1] if alike else flat[a:b])
+                place = base + a, b - a
+                if alike:
+                    self.link.send([*_access(Command.FILL, *place), int(flat[a])])
+                    if hashed:
+                        self.link.send(_access(Command.HASH, *place))
+                else:
+                    self.link.send(_access(Command.LOAD if hashed else Command.WRITE, *place))
+                    self.link.send(flat[a:b])
 
     def _ask(self, region: str, first: int, count: int, command: Command = Command.READ) -> None:
         """Have entries of a region read; all units of each."""
@@ -381,6 +404,10 @@ class BoardDevice(Device):
         self.link.send([word(Kind.COMMAND, Command.DIGEST)])
         for region, entries in self._hashed():
             self._ask(region, 0, len(entries), Command.HASH)
+        return self._digest()
+
+    def _digest(self) -> int:
+        """The digest, from the last time that a new one was begun."""
         self.link.send([word(Kind.COMMAND, Command.DIGEST)])
         *_, low, high = self.link.receive(4)
         return low | high << WORD_BITS

@@ -32,7 +32,7 @@ inline void write_memory(M &memory, size_t index, const V &value, const V &mask,
 using Design = cxxrtl_design::p_top;
 
 constexpr int64_t BYTE = 10 * DIVISOR;  // clocks that a byte takes on the wire
-constexpr int64_t LINGER = 200'000;     // clocks after the last byte, before the clock stops
+constexpr int64_t LINGER = 2'000;     // clocks after the last byte, before the clock stops
 constexpr int64_t LONGEST_STALL = 50'000;
 constexpr int CHUNK = 256;                // clocks between two looks at the host
 constexpr size_t AHEAD = CHUNK / BYTE + 2;  // bytes that wait for the wire: enough for a chunk

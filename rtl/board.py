@@ -79,7 +79,7 @@ class Board(wiring.Component):
             ),
             core.start.eq(commands.start),
             commands.core_idle.eq(core.idle),
-            self.busy.eq(~(core.idle & commands.idle & receiver.empty & transmitter.idle)),
+            self.busy.eq(~(core.idle & commands.starved & receiver.empty & transmitter.idle)),
         ]  # fmt: skip
         connect(m, receiver.words, commands.words)
         connect(m, commands.reply, transmitter.words)

@@ -20,16 +20,17 @@ from .crc import Crc32
 from .emit import event_layout, output_layout
 from .states import States, one_of
 
-PLACED = (Command.WRITE, Command.FILL, Command.READ, Command.HASH)  # begin with address and count
+# Begin with address and count.
+PLACED = (Command.WRITE, Command.FILL, Command.READ, Command.HASH, Command.LOAD)
 
 
 class Commands(wiring.Component):
     """Does what the words say, in order.
 
     chip: hash of the chip that the board is. words: what to do; reply: what comes of it; idle: it
-    waits for words. The rest is the core's, from the other side; `output` must not change while it
-    waits. What goes out, and whatever decides, comes from registers: the link is no part of the
-    core's paths.
+    waits for a command; starved: it waits for words, perhaps those of one that has begun. The rest
+    is the core's, from the other side; `output` must not change while it waits. What goes out, and
+    whatever decides, comes from registers: the link is no part of the core's paths.
     """
 
     def __init__(self, map: MemoryMap, chip: int) -> None:
@@ -39,6 +40,7 @@ class Commands(wiring.Component):
                 "words": In(stream.Signature(WORD_BITS)),
                 "reply": Out(stream.Signature(WORD_BITS)),
                 "idle": Out(1),
+                "starved": Out(1),
                 "memory": Out(MemoryPort(map.address_bits)),
                 "events": Out(stream.Signature(event_layout(map))),
                 "start": Out(1),
@@ -79,7 +81,7 @@ class Commands(wiring.Component):
         address = Signal(self.map.address_bits, reset_less=True)
         index = Signal(2)
         name = Signal(NAME_WORDS * WORD_BITS)
-        reads, by_phase = Signal(), Signal()
+        reads, hashes, loads, by_phase = Signal(), Signal(), Signal(), Signal()
         # Of an output that waits, a clock later: its word can be told.
         judged, wide, told, ends = Signal(), Signal(), Signal(), Signal()
         of_neuron = output.kind == Kind.ENTRY
@@ -89,6 +91,10 @@ class Commands(wiring.Component):
             value.eq(output.value),
             shown.eq(Mux(of_neuron, output.neuron, value[:FIELD_BITS])),
             self.idle.eq(at["WORD"] & ~words.valid),
+            self.starved.eq(
+                ~words.valid
+                & Cat(at[s] for s in ("WORD", "PAYLOAD", "PLACE", "WRITE", "NAME", "CYCLES")).any()
+            ),
             self.events.payload.axon.eq(axon),
             self.events.payload.payload.eq(payload),
             self.events.valid.eq(at["EVENT"]),
@@ -102,6 +108,7 @@ class Commands(wiring.Component):
         m.d.sync += [
             none.eq(count == 0), last.eq(count == 1),
             reads.eq((command == Command.READ) | (command == Command.HASH)),
+            hashes.eq((command == Command.HASH) | loads), loads.eq(command == Command.LOAD),
             judged.eq(self.output.valid & ~at["TAKEN"]),
             wide.eq(Mux(of_neuron, value != 1, value[FIELD_BITS:] != 0)),
             told.eq(by_phase | of_neuron | (output.kind == Kind.EMIT)),
@@ -128,10 +135,10 @@ class Commands(wiring.Component):
         with m.If(reply.ready):
             m.d.sync += full.eq(0)
         m.d.sync += fresh.eq(
-            goes | (may & (at["LOW"] | at["HIGH"])) | (read_done & (command == Command.HASH))
+            goes | (may & (at["LOW"] | at["HIGH"])) | (read_done & hashes)
         )
         with m.If(load):
-            m.d.sync += full.eq(~(at["WAIT"] & (command == Command.HASH)))
+            m.d.sync += full.eq(~(at["WAIT"] & hashes))
         with m.If(~full & ~read_done):  # what it holds until then matters to nobody
             m.d.sync += reply.payload.eq(
                 one_of([
@@ -155,7 +162,7 @@ class Commands(wiring.Component):
                 | at["PLACE"] | at["NAME"] | at["CYCLES"] | moved
             ),
             words.ready.eq(used),
-            moved.eq(at["WRITING"] & memory.ready & ((command == Command.WRITE) | last)),
+            moved.eq(at["WRITING"] & memory.ready & ((command != Command.FILL) | last)),
         ]  # fmt: skip
 
         with m.If(at["WORD"]):
@@ -220,14 +227,18 @@ class Commands(wiring.Component):
             at.go("READ", "READING")
         with m.If(at["READING"] & memory.ready):
             at.go("READING", "WAIT")
+        with m.If(at["WRITING"] & memory.ready & loads):
+            at.go("WRITING", "READ")
         accessed = Signal()
-        m.d.comb += accessed.eq(read_done | (at["WRITING"] & memory.ready))
+        m.d.comb += accessed.eq(read_done | (at["WRITING"] & memory.ready & ~loads))
         with m.If(accessed):
             m.d.sync += [address.eq(address + 1), count.eq(count - 1)]
-            for here, again in (("WRITING", "WRITE"), ("WAIT", "READ")):
-                with m.If(at[here]):
+            for here, again, so in (
+                ("WRITING", "WRITE", ~loads), ("WAIT", "WRITE", loads), ("WAIT", "READ", ~loads),
+            ):  # fmt: skip
+                with m.If(at[here] & so):
                     at.go(here, again)
-                with m.If(at[here] & last):
+                with m.If(at[here] & so & last):
                     m.d.sync += at[again].eq(0)
                     at.go(here, "WORD")
 

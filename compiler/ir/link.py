@@ -103,13 +103,16 @@ class Command(IntEnum):
     """Address, count: what is there goes into the digest."""
     DIGEST = 4
     """The board sends the digest in two words, and begins a new one. It is the CRC-32 of all words
-    since: events and ticks as they came, what ticks gave out, what `HASH` read."""
+    since: events and ticks as they came, what ticks gave out, what `HASH` and `LOAD` read."""
     NAME = 5
     """`NAME_WORDS`: the hash of the program that was loaded."""
     WHO = 6
     """The board sends the hash of its chip, then the name of its program."""
     CYCLES = 7
     """A word: 1 if a tick's clocks are to be told phase by phase, else 0."""
+    LOAD = 8
+    """Address, count, then so many words: write each, and put what then is read there into the
+    digest."""
 
 
 @dataclass(frozen=True)

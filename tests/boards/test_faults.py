@@ -170,13 +170,13 @@ def test_a_memory_that_was_written_wrongly_is_an_error(
 
 
 def wrong_write(
-    device: BoardDevice, region: str, entries: Sequence[int], first: int = 0,
-    write: Callable[..., None] = BoardDevice._write,
+    device: BoardDevice, region: str, entries: Sequence[int], first: int = 0, *,
+    hashed: bool = False, write: Callable[..., None] = BoardDevice._write,
 ) -> None:  # fmt: skip
     """As `_write`, but for a bit of the last synapse word."""
     if region == "synapses":
         entries = [*entries[:-1], entries[-1] ^ 1]
-    write(device, region, entries, first)
+    write(device, region, entries, first, hashed=hashed)
 
 
 @pytest.mark.parametrize("after", [1, 30, 200, 400])
