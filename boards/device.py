@@ -29,6 +29,8 @@ from ..compiler.ir.link import (
     KIND_SHIFT,
     LONG,
     NAME_WORDS,
+    TELL_CYCLES,
+    TELL_DIGEST,
     WORD_BITS,
     Command,
     Kind,
@@ -141,7 +143,8 @@ class BoardDevice(Device):
         self._restore(uncleared)
 
     def _tell_counts(self) -> None:
-        self.link.send([word(Kind.COMMAND, Command.CYCLES), int(self.counts)])
+        told = TELL_CYCLES * self.counts | TELL_DIGEST  # which a chip without digests ignores
+        self.link.send([word(Kind.COMMAND, Command.TELL), told])
 
     def _place(self, program: Program, map: MemoryMap) -> None:
         """Derive what the memories hold for a program."""
@@ -211,7 +214,7 @@ class BoardDevice(Device):
             replies.finish()
         if given.batch:
             self.restart()
-        return run.recording(replies.counters, self.counts)
+        return run.recording(replies.counters, self.counts, replies.digests)
 
     def _send_tick(self, events: Sequence[tuple[int, int]]) -> bytes:
         """Send a tick with its events; returns what of it goes into the digest."""

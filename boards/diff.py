@@ -1,11 +1,12 @@
 """Where two devices part: the first tick, neuron or synapse, and variable that is not the same.
 
 Both run the same program on the same input. Spikes of all populations, values, states and clock
-cycles are compared in every tick. Pending events, and sums that wait in accumulators as far ahead
-as synaptic delays reach, are compared after every chunk of steps, and where they differ the chunk
-is halved until it is one step; a chunk is one step anyway where delays keep sums waiting. All sums,
-weights, and on a board whatever else a run leaves as it is, are compared before the first sample
-and after the last.
+cycles are compared in every tick: as recorded, or, where a board's chip has digests, by the digest
+of each tick. Pending events, and sums that wait in accumulators as far ahead as synaptic delays
+reach, are compared after every chunk of steps; a chunk is one step where delays keep sums waiting
+and there are no digests. A chunk in which there is a difference is run again, from the start, and
+compared step by step. All sums, weights, and on a board whatever else a run leaves as it is, are
+compared before the first sample and after the last.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from numpy.typing import NDArray
 
 from ..compiler.ir.cycles import PHASES
 from ..compiler.ir.device import Device, Inputs, Progress, deliveries
+from ..compiler.ir.digest import tick_digests
 from ..compiler.ir.errors import SpikefabError
+from ..compiler.ir.memory_map import core_map
 from ..compiler.ir.program import Program
 from ..compiler.ir.spikes import Recording, SpikeTrain
 from .device import BoardDevice
 
-CHUNK = 64  # steps after which waiting sums, pending events and weights are compared
+CHUNK = 64  # steps after which waiting sums and pending events are compared
 
 
 class Inspected(Device, Protocol):
@@ -108,7 +111,7 @@ def diff(
     given = deliveries(program, spikes, steps, None)
     trains = _trains(program, spikes)
     run = _Pair(program, a, b)
-    chunk = 1 if program.synapses.delays[-1] else CHUNK
+    chunk = 1 if program.synapses.delays[-1] and not run.digests else CHUNK
     total = -(-program.ticks(given.steps) // program.period) if given.steps else 0
     ticks = 0
     for sample in range(given.samples):
@@ -117,13 +120,12 @@ def diff(
         found = (run.kept(-1) if sample == 0 else None) or run.memories(-1)
         done = 0
         while found is None and done < total:
-            some = min(chunk, total - done)
-            found = run.steps(_between(mine, done, done + some), done, some)
-            if found is None:
-                found = run.memories((done + some) * program.period - 1)
-                if found is not None and some > 1:
-                    found = _halved(run, mine, done, done + some)
-            done += some
+            end = min(done + chunk, total)
+            if end == done + 1:
+                found = run.step(mine, done)
+            elif not run.alike(mine, done, end):
+                found = run.closely(mine, done, end)
+            done = end
             if progress and given.samples == 1:
                 progress(done, total)
         if found is None and sample == given.samples - 1:
@@ -139,29 +141,6 @@ def diff(
     return Comparison(ticks, given.samples)
 
 
-def _halved(
-    run: _Pair, spikes: Mapping[str, SpikeTrain], equal: int, differs: int
-) -> Difference | None:
-    """The first difference in memories between the ends of a chunk, from runs from the start."""
-    found = None
-    while differs - equal > 1 or found is None:
-        middle = (equal + differs) // 2 if differs - equal > 1 else differs
-        run.restart()
-        here = run.steps(_between(spikes, 0, middle), 0, middle)
-        here = here or run.memories(middle * run.program.period - 1)
-        if here is None and middle == differs:
-            raise SpikefabError(
-                "a difference that comes and goes", "diff",
-                f"it was there after step {differs - 1} and is not when run again",
-                "see whether a device is reliable",
-            )  # fmt: skip
-        if here is None:
-            equal = middle
-        else:
-            differs, found = middle, here
-    return found
-
-
 class _Pair:
     """Two devices that go on in step."""
 
@@ -172,19 +151,72 @@ class _Pair:
             f"{p.name}.{variable}" for p in program.populations
             for variable in program.models[p.model].state
         ]  # fmt: skip
+        self.digests = program.chip.digests and any(isinstance(d, BoardDevice) for d in (a, b))
 
     def restart(self) -> None:
         """Both to the start."""
         for device in self.devices:
             device.restart()
 
-    def steps(self, spikes: Mapping[str, SpikeTrain], done: int, steps: int) -> Difference | None:
-        """Go on by so many steps; the first difference in what is recorded."""
+    def alike(self, spikes: Mapping[str, SpikeTrain], first: int, end: int) -> bool:
+        """Go on by these steps; whether there is no difference in them, as far as digests tell if
+        there are any, nor in memories after them."""
+        if not self.digests:
+            same = self._recorded(spikes, first, end) is None
+        else:
+            a, b = (self._told(device, spikes, first, end) for device in self.devices)
+            (ra, da), (rb, db) = a, b
+            same = (
+                np.array_equal(da, db) and np.array_equal(_cycles(ra), _cycles(rb))
+                and all(np.array_equal(ra.values[name], rb.values[name]) for name in ra.values)
+                and all(
+                    ra.spikes[name].equals(rb.spikes[name])
+                    for name in ra.spikes.keys() & rb.spikes.keys()
+                )
+            )
+        return same and self.memories(end * self.program.period - 1) is None
+
+    def step(self, spikes: Mapping[str, SpikeTrain], step: int) -> Difference | None:
+        """Go on by a step; the first difference in it, or in memories after it."""
+        after = (step + 1) * self.program.period - 1
+        return self._recorded(spikes, step, step + 1) or self.memories(after)
+
+    def closely(self, spikes: Mapping[str, SpikeTrain], first: int, end: int) -> Difference:
+        """The first difference of these steps, from a run from the start."""
+        self.restart()
+        if first:
+            for device in self.devices:
+                device.run(_between(spikes, 0, first), first, drain=False)
+        for step in range(first, end):
+            if (found := self.step(spikes, step)) is not None:
+                return found
+        raise SpikefabError(
+            "a difference that comes and goes", "diff",
+            f"it was there between steps {first} and {end - 1} and is not when run again",
+            "see whether a device is reliable",
+        )  # fmt: skip
+
+    def _told(
+        self, device: Inspected, spikes: Mapping[str, SpikeTrain], first: int, end: int
+    ) -> tuple[Recording, NDArray[np.uint32]]:
+        """What a device does in these steps, with the digest of each tick."""
+        record = () if isinstance(device, BoardDevice) else self.record
+        run = device.run(_between(spikes, first, end), end - first, record=record, drain=False)
+        if run.digests is not None:
+            return run, run.digests
+        map, begin = core_map(self.program), first * self.program.period
+        return run, tick_digests(map, self.program, run, begin)
+
+    def _recorded(
+        self, spikes: Mapping[str, SpikeTrain], first: int, end: int
+    ) -> Difference | None:
+        """Go on by these steps; the first difference in what is recorded."""
+        given = _between(spikes, first, end)
         a, b = (
-            device.run(dict(spikes), steps, record=self.record, drain=False)
+            device.run(given, end - first, record=self.record, drain=False)
             for device in self.devices
         )
-        found = sorted(self._recorded(a, b, done), key=lambda pair: pair[0])
+        found = sorted(self._differences(a, b, first), key=lambda pair: pair[0])
         return found[0][1] if found else None
 
     def kept(self, tick: int) -> Difference | None:
@@ -241,20 +273,19 @@ class _Pair:
     def _core(self, neuron: int) -> int:
         return int(np.searchsorted(self.program.core_first, neuron, "right")) - 1
 
-    def _recorded(
+    def _differences(
         self, a: Recording, b: Recording, done: int
     ) -> Iterator[tuple[tuple[int, int, int], Difference]]:
         """The first difference in each thing recorded, with (tick, order within it, neuron)."""
         program = self.program
         base = done * program.period
-        if a.cycles is None or b.cycles is None:
-            raise SpikefabError("a device that counts no cycles", "diff", hint="have it count them")
-        if (at := _first((a.cycles != b.cycles).ravel())) is not None:
-            _, tick, core, phase = np.unravel_index(at, a.cycles.shape)
+        ca, cb = _cycles(a), _cycles(b)
+        if (at := _first((ca != cb).ravel())) is not None:
+            _, tick, core, phase = np.unravel_index(at, ca.shape)
             order = (0, 2, 4)[phase]
             yield (base + int(tick), order, 0), Difference(
                 0, base + int(tick), int(core), f"cycles of {PHASES[phase]}",
-                int(a.cycles.flat[at]), int(b.cycles.flat[at]),
+                int(ca.flat[at]), int(cb.flat[at]),
             )
         for p in program.populations:
             updates = _updates(p.start, p.period, base)
@@ -292,6 +323,12 @@ class _Pair:
                 0, tick, self._core(neuron), "spike", ka.get((step, index), 0),
                 kb.get((step, index), 0), self.program.neuron_name(neuron),
             )
+
+
+def _cycles(recording: Recording) -> NDArray[np.int32]:
+    if recording.cycles is None:
+        raise SpikefabError("a device that counts no cycles", "diff", hint="have it count them")
+    return recording.cycles
 
 
 def _counts(train: SpikeTrain) -> dict[tuple[int, int], int]:

@@ -34,6 +34,7 @@ class Replies:
     def __init__(self, device: BoardDevice, run: SteppedRun) -> None:
         self.device, self.run, self.program = device, run, device.program
         self.counters: dict[str, int] = {}
+        self.digests: list[int] = []  # tick by tick, if the chip has them
         self._expected: deque[_Asked] = deque()
         self._sample = -1
         self._crc = 0
@@ -112,6 +113,10 @@ class Replies:
                 spikes[field] = value
             else:
                 values[field] = wrap_to(value, self._bits)
+        if program.chip.digests:
+            low, high = device.link.receive(2)
+            seen += [low, high]
+            self.digests.append(low | high << WORD_BITS)
         self._crc = zlib.crc32(np.array(seen, "<u2").tobytes(), zlib.crc32(asked.given, self._crc))
         self._count(dict(asked.events), spikes, clocks[-1] - self._emit - len(values))
         read = {

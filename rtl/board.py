@@ -81,6 +81,8 @@ class Board(wiring.Component):
             commands.core_idle.eq(core.idle),
             self.busy.eq(~(core.idle & commands.starved & receiver.empty & transmitter.idle)),
         ]  # fmt: skip
+        if self.map.chip.digests:
+            m.d.comb += commands.digest.eq(core.digest)
         connect(m, receiver.words, commands.words)
         connect(m, commands.reply, transmitter.words)
         connect(m, commands.memory, core.memory)

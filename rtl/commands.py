@@ -10,6 +10,8 @@ from ..compiler.ir.link import (
     FIELD_BITS,
     KIND_SHIFT,
     NAME_WORDS,
+    TELL_CYCLES,
+    TELL_DIGEST,
     WORD_BITS,
     Command,
     Kind,
@@ -29,14 +31,17 @@ class Commands(wiring.Component):
 
     chip: hash of the chip that the board is. words: what to do; reply: what comes of it; idle: it
     waits for a command; starved: it waits for words, perhaps those of one that has begun. The rest
-    is the core's, from the other side; `output` must not change while it waits. What goes out, and
-    whatever decides, comes from registers: the link is no part of the core's paths.
+    is the core's, from the other side, with `digest` where the chip has them; `output` must not
+    change while it waits. What goes out, and whatever decides, comes from registers: the link is no
+    part of the core's paths.
     """
 
     def __init__(self, map: MemoryMap, chip: int) -> None:
         self.map, self.chip = map, chip
+        digest = {"digest": In(32)} if map.chip.digests else {}
         super().__init__(
             {
+                **digest,
                 "words": In(stream.Signature(WORD_BITS)),
                 "reply": Out(stream.Signature(WORD_BITS)),
                 "idle": Out(1),
@@ -53,10 +58,11 @@ class Commands(wiring.Component):
         """A state machine, a word that goes out, and a digest that takes a bit per clock."""
         m = Module()
         words, reply, memory, output = self.words, self.reply, self.memory, self.output.payload
+        sums = ("SUM", "SUM_HIGH") if self.map.chip.digests else ()  # that tell a tick's digest
         at = States(
             m, "WORD", "PAYLOAD", "EVENT", "START", "TICK", "LOW", "HIGH", "TAKEN", "PLACE",
             "WRITE", "WRITING", "READ", "READING", "WAIT", "DIGEST", "DIGEST_HIGH", "NAME", "WHO",
-            "CYCLES",
+            "TELL", *sums,
         )  # fmt: skip
 
         # The digest takes a word of the host's as it is used, one of the core's as it goes out.
@@ -81,7 +87,8 @@ class Commands(wiring.Component):
         address = Signal(self.map.address_bits, reset_less=True)
         index = Signal(2)
         name = Signal(NAME_WORDS * WORD_BITS)
-        reads, hashes, loads, by_phase = Signal(), Signal(), Signal(), Signal()
+        reads, hashes, loads = Signal(), Signal(), Signal()
+        by_phase, with_digest = Signal(), Signal()
         # Of an output that waits, a clock later: its word can be told.
         judged, wide, told, ends = Signal(), Signal(), Signal(), Signal()
         of_neuron = output.kind == Kind.ENTRY
@@ -93,7 +100,7 @@ class Commands(wiring.Component):
             self.idle.eq(at["WORD"] & ~words.valid),
             self.starved.eq(
                 ~words.valid
-                & Cat(at[s] for s in ("WORD", "PAYLOAD", "PLACE", "WRITE", "NAME", "CYCLES")).any()
+                & Cat(at[s] for s in ("WORD", "PAYLOAD", "PLACE", "WRITE", "NAME", "TELL")).any()
             ),
             self.events.payload.axon.eq(axon),
             self.events.payload.payload.eq(payload),
@@ -125,7 +132,7 @@ class Commands(wiring.Component):
             load.eq(
                 goes | read_done
                 | (may & Cat(
-                    at[s] for s in ("LOW", "HIGH", "DIGEST", "DIGEST_HIGH", "WHO")
+                    at[s] for s in ("LOW", "HIGH", "DIGEST", "DIGEST_HIGH", "WHO", *sums)
                 ).any())
             ),
         ]  # fmt: skip
@@ -135,7 +142,7 @@ class Commands(wiring.Component):
         with m.If(reply.ready):
             m.d.sync += full.eq(0)
         m.d.sync += fresh.eq(
-            goes | (may & (at["LOW"] | at["HIGH"])) | (read_done & hashes)
+            goes | (may & Cat(at[s] for s in ("LOW", "HIGH", *sums)).any()) | (read_done & hashes)
         )
         with m.If(load):
             m.d.sync += full.eq(~(at["WAIT"] & hashes))
@@ -148,6 +155,7 @@ class Commands(wiring.Component):
                     (at["WAIT"], memory.read_data),
                     (at["DIGEST"], crc.crc[:WORD_BITS]),
                     (at["DIGEST_HIGH"], crc.crc[WORD_BITS:]),
+                    *((at[s], self.digest.word_select(n, WORD_BITS)) for n, s in enumerate(sums)),
                     (at["WHO"], Mux(index[1], name[:WORD_BITS], Mux(index[0], *chip[::-1]))),
                 ])
             )
@@ -159,7 +167,7 @@ class Commands(wiring.Component):
             takes.eq(words.valid & of_tick & free),
             used.eq(
                 (free & (at["WORD"] | at["PAYLOAD"]))
-                | at["PLACE"] | at["NAME"] | at["CYCLES"] | moved
+                | at["PLACE"] | at["NAME"] | at["TELL"] | moved
             ),
             words.ready.eq(used),
             moved.eq(at["WRITING"] & memory.ready & ((command != Command.FILL) | last)),
@@ -180,7 +188,7 @@ class Commands(wiring.Component):
                 with m.Case(Kind.COMMAND), m.Switch(field[:4]):
                     with m.Case(*PLACED):
                         at.go("WORD", "PLACE")
-                    for single in (Command.DIGEST, Command.NAME, Command.WHO, Command.CYCLES):
+                    for single in (Command.DIGEST, Command.NAME, Command.WHO, Command.TELL):
                         with m.Case(single):
                             at.go("WORD", single.name)
         with m.If(at["PAYLOAD"] & words.valid & free):
@@ -202,14 +210,26 @@ class Commands(wiring.Component):
             at.go("LOW", "HIGH")
         with m.If(at["HIGH"] & may):
             at.go("HIGH", "TAKEN")
+        def end_tick(here: str) -> None:
+            with m.If(none):
+                at.go(here, "WORD")
+            with m.Else():
+                m.d.sync += count.eq(count - 1)
+                at.go(here, "START")
+
         with m.If(at["TAKEN"]):
             with m.If(~ends):
                 at.go("TAKEN", "TICK")
-            with m.Elif(none):
-                at.go("TAKEN", "WORD")
+            with m.Elif(with_digest):
+                if sums:
+                    at.go("TAKEN", "SUM")
             with m.Else():
-                m.d.sync += count.eq(count - 1)
-                at.go("TAKEN", "START")
+                end_tick("TAKEN")
+        if sums:
+            with m.If(at["SUM"] & may):
+                at.go("SUM", "SUM_HIGH")
+            with m.If(at["SUM_HIGH"] & may):
+                end_tick("SUM_HIGH")
 
         with m.If(at["PLACE"] & words.valid):
             m.d.sync += [index.eq(index + 1), count.eq(words.payload)]
@@ -257,7 +277,9 @@ class Commands(wiring.Component):
                 m.d.sync += name.eq(Cat(name[WORD_BITS:], name[:WORD_BITS]))
             with m.If(index == 2 * NAME_WORDS - 1):
                 at.go("WHO", "WORD")
-        with m.If(at["CYCLES"] & words.valid):
-            m.d.sync += by_phase.eq(words.payload)
-            at.go("CYCLES", "WORD")
+        with m.If(at["TELL"] & words.valid):
+            m.d.sync += by_phase.eq(words.payload & TELL_CYCLES)
+            if sums:
+                m.d.sync += with_digest.eq((words.payload & TELL_DIGEST).any())
+            at.go("TELL", "WORD")
         return m

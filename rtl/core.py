@@ -6,10 +6,12 @@ from typing import Any
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
+from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.ir.chip import ChipSpec
 from ..compiler.ir.cycles import take_clocks
+from ..compiler.ir.digest import digest_bits
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.memory_map import UNIT, MemoryMap, Region
 from .accumulators import Accumulators, Retired
@@ -57,15 +59,18 @@ class Core(wiring.Component):
 
     memory: see `MemoryPort`; events: the host's events for the next tick, between ticks; start: one
     clock, while `idle`, runs a tick; output: spikes and values of the tick and the clocks of each
-    phase, the last of them those of Emit. A core that the host keeps waiting stalls, and counts
-    that apart. The rest reports what happens, for tests: `phase`, `counting` in clocks that count,
-    `retired` accumulator writes of Deliver, `stored` neuron updates.
+    phase, the last of them those of Emit; digest: of the tick that ended, where the chip has
+    digests. A core that the host keeps waiting stalls, and counts that apart. The rest reports what
+    happens, for tests: `phase`, `counting` in clocks that count, `retired` accumulator writes of
+    Deliver, `stored` neuron updates.
     """
 
     def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
         self.map, self.target = map, target
+        digest = {"digest": Out(32)} if map.chip.digests else {}
         super().__init__(
             {
+                **digest,
                 "memory": In(MemoryPort(map.address_bits)),
                 "events": In(stream.Signature(event_layout(map))),
                 "start": In(1),
@@ -218,7 +223,20 @@ class Core(wiring.Component):
         ]
         with m.If(~host.active):
             m.d.comb += synapses.address.eq(deliver.synapse)
+        if map.chip.digests:
+            self._digest(m, neurons)
         return m
+
+    def _digest(self, m: Module, neurons: Neurons) -> None:
+        """See `compiler.ir.digest`."""
+        m.submodules.crc = crc = CRC32_ISO_HDLC(digest_bits(self.map)).create()
+        updated = Cat(neurons.stored_state, Const(0, -len(neurons.stored_state) % UNIT))
+        m.d.comb += [
+            crc.start.eq(neurons.start),
+            crc.valid.eq(neurons.stored),
+            crc.data.eq(Cat(updated, neurons.stored_spikes)),
+            self.digest.eq(crc.crc),
+        ]
 
     def _phases(
         self, m: Module, deliver: Deliver, neurons: Neurons, emit: Emit, host: _Host,

@@ -24,7 +24,7 @@ class Neurons(wiring.Component):
     state and parameters is asked for at its own address, so that it is there when the pipelines
     want it (`MemoryMap.wanted`); of parameters that is what `index_data` tells. Each unit of the
     state is written when the pipelines have it. `stored` reports an update:
-    the state, and with `listed` a spike or a value for the list.
+    the state, the spikes, and with `listed` a spike or a value for the list.
     """
 
     def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
@@ -60,6 +60,7 @@ class Neurons(wiring.Component):
                 "stored": Out(1),
                 "stored_neuron": Out(bits),
                 "stored_state": Out(regions["state"].bits),
+                "stored_spikes": Out(map.chip.payload_bits),
                 "listed": Out(1),
                 "value": Out(map.value_bits),
             }
@@ -101,6 +102,7 @@ class Neurons(wiring.Component):
                 m.d.comb += [
                     self.value.eq(value),
                     self.listed.eq(valid[-1] & ((value != 0) if spikes else shown)),
+                    self.stored_spikes.eq(value if spikes else 0),
                 ]
 
         stored = []

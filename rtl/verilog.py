@@ -76,6 +76,7 @@ MEANING = {
     "memory__ready": "whether an access is taken in this clock; only between ticks",
     "memory__read_data": "what was read",
     "memory__read_valid": "high in the clock in which what was read is there",
+    "digest": "CRC-32 of what the tick before updated",
     "events__payload": "an event for the next tick: ",
     "events__valid": "whether there is one",
     "events__ready": "whether it is taken in this clock; only between ticks",
@@ -113,7 +114,7 @@ def _header(core: Core) -> str:
         "",
         "Sizes",
         *_table([(k, str(v)) for k, v in map.chip.to_json().items()
-                 if k not in ("name", "models", "cores", "digests")]),
+                 if k not in ("name", "models", "cores")]),
         "",
         "Models, with what takes the fields of the memories 'state' and 'parameters'",
     ]  # fmt: skip

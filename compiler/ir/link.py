@@ -23,7 +23,8 @@ From the board, besides what commands ask for:
 
 - 0: the field is a neuron; if long, the next two words are its spike count or value, else 1 is.
 - 1, 2, 3: the clocks of Deliver, Update, Emit, the last of which ends a tick: the field, or if long
-  the next two words. Without `CYCLES`, 1 and 2 are left out.
+  the next two words. Unless `TELL` asks for them, 1 and 2 are left out. If it asks for digests, two
+  words follow 3, the digest of the tick.
 """
 
 from __future__ import annotations
@@ -54,6 +55,8 @@ FIELD_BITS = 13
 LONG = 1 << FIELD_BITS
 LARGEST_FIELD = LONG - 1
 KIND_SHIFT = FIELD_BITS + 1
+TELL_CYCLES = 1
+TELL_DIGEST = 2
 NAME_WORDS = 2
 """Words of a hash: of the chip, of the program."""
 
@@ -108,8 +111,9 @@ class Command(IntEnum):
     """`NAME_WORDS`: the hash of the program that was loaded."""
     WHO = 6
     """The board sends the hash of its chip, then the name of its program."""
-    CYCLES = 7
-    """A word: 1 if a tick's clocks are to be told phase by phase, else 0."""
+    TELL = 7
+    """A word of bits, what is to be told of a tick: `TELL_CYCLES`, its clocks phase by phase;
+    `TELL_DIGEST`, its digest, by a chip that has them (`digest`)."""
     LOAD = 8
     """Address, count, then so many words: write each, and put what then is read there into the
     digest."""

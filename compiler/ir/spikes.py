@@ -133,7 +133,8 @@ class Recording:
     spikes: of output populations that spike; values: of those that do not, int32
     [samples, steps, size]; state: by ``population.variable``, int32 [samples, steps, size];
     cycles: int32 [samples, ticks, cores, phases (deliver, update, emit)] or None;
-    counters: totals over the run. A single run has one sample.
+    counters: totals over the run; digests: uint32 [samples, ticks] (see `digest`) from boards that
+    have them, or None. A single run has one sample.
     """
 
     steps: int
@@ -144,6 +145,7 @@ class Recording:
     state: dict[str, NDArray[np.int32]] = field(default_factory=dict)
     cycles: NDArray[np.int32] | None = None
     counters: dict[str, int] = field(default_factory=dict)
+    digests: NDArray[np.uint32] | None = None
 
     def save(self, path: str | Path) -> None:
         """Write an `.npz` that `load_input` and `numpy.load` read."""
@@ -160,6 +162,8 @@ class Recording:
         arrays |= {f"record/{name}": v for name, v in self.state.items()}
         if self.cycles is not None:
             arrays["cycles"] = self.cycles
+        if self.digests is not None:
+            arrays["digests"] = self.digests
         with whole_file(path) as stream:
             np.savez_compressed(stream, allow_pickle=False, **arrays)
 

@@ -105,8 +105,10 @@ class SteppedRun:
             p = program.populations[number]
             part.state[f"{p.name}.{variable}"].append(state(p, variable))
 
-    def recording(self, counters: dict[str, int], counted: bool = True) -> Recording:
-        """All that was noted; `counted`: with clocks."""
+    def recording(
+        self, counters: dict[str, int], counted: bool = True, digests: Sequence[int] = ()
+    ) -> Recording:
+        """All that was noted; `counted`: with clocks; digests: of the ticks, where there are."""
         program, given, parts = self.program, self.given, self._samples
         spikes: dict[str, SpikeTrain] = {}
         values: dict[str, NDArray[np.int32]] = {}
@@ -124,8 +126,9 @@ class SteppedRun:
         if counted:
             shape = (given.samples, self.ticks, program.cores, len(PHASES))
             clocks = np.array([part.cycles for part in parts], np.int32).reshape(shape)
+        told = np.array(digests, np.uint32).reshape(given.samples, self.ticks) if digests else None
         return Recording(
-            given.steps, self.ticks, given.samples, spikes, values, state, clocks, counters
+            given.steps, self.ticks, given.samples, spikes, values, state, clocks, counters, told
         )
 
     def _keeps(self, p: MappedPopulation, tick: int) -> bool:

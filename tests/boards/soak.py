@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -41,13 +41,15 @@ WORST = 0.01  # share of bytes that are damaged
 
 @dataclass(frozen=True)
 class Chip:
-    """A random chip: what `strategies.random_core` draws for a seed."""
+    """A random chip: what `strategies.random_core` draws for a seed, perhaps with digests."""
 
     seed: int
+    digests: bool = False
 
     @cached_property
     def _drawn(self) -> tuple[strategies.ChipSpec, tuple[strategies.ModelChoice, ...]]:
-        return strategies.random_core(np.random.default_rng([1, self.seed]))
+        spec, pool = strategies.random_core(np.random.default_rng([1, self.seed]))
+        return replace(spec, digests=self.digests), pool
 
     def program(self, rng: np.random.Generator, neurons: int | None = None) -> Program:
         """A random program for it, of at most so many neurons."""
@@ -72,8 +74,8 @@ class Chip:
         return executable(self.map)
 
 
-# Payloads, values of 32 bits, random draws, three models; and four lanes without payloads.
-CHIPS = (Chip(25), Chip(16))
+# Payloads, values of 32 bits, random draws, three models, digests; and four lanes without payloads.
+CHIPS = (Chip(25, digests=True), Chip(16))
 
 
 def executable(map: MemoryMap) -> Path:

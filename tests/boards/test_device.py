@@ -13,6 +13,7 @@ import spikefab as sf
 import strategies
 from spikefab.boards.device import BoardDevice
 from spikefab.compiler.ir.cores import routing
+from spikefab.compiler.ir.digest import tick_digests
 from spikefab.compiler.ir.memory_map import core_map
 from spikefab.compiler.ir.program import Program
 from spikefab.examples import digits
@@ -64,10 +65,14 @@ def check_program(device: BoardDevice, chip: soak.Chip, seed: int) -> None:
     machine = sf.Machine(program)
     device.load(program)
     for drain in (True, False, False):
-        record = soak.everything(program) if rng.random() < 0.7 else []
+        record, first = soak.everything(program) if rng.random() < 0.7 else [], machine.tick
         expected = machine.run(spikes, steps, samples=samples, record=record, drain=drain)
         found = device.run(spikes, steps, samples=samples, record=record, drain=drain)
         assert_equal(expected, found, (chip, seed, drain))
+        assert (found.digests is not None) == program.chip.digests
+        if program.chip.digests and record and not drain:
+            told = tick_digests(chip.map, program, expected, 0 if samples else first)
+            np.testing.assert_array_equal(found.digests, told)
         counted = {"events", "spikes"} | ({"synaptic_events"} if record else set())
         assert counted <= set(found.counters)
         assert_alike(machine, device)

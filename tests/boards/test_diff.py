@@ -39,11 +39,13 @@ class Planted(BoardDevice):
         return super()._send_tick(events)
 
 
-@pytest.fixture(scope="module")
-def program() -> Program:
+@pytest.fixture(scope="module", params=[False, True], ids=["states", "digests"])
+def program(request: pytest.FixtureRequest) -> Program:
+    """With states that are compared as they are read, or by the chip's digests."""
     network = load(digits.NETWORK, profile="snntorch", reset=digits.RESET)
     seen = SpikeTrain.from_dense(digits.encode(digits.load_calibration_images()))
-    return compile(network, calibrate={network.inputs[0].name: seen})[0]
+    compiled = compile(network, calibrate={network.inputs[0].name: seen})[0]
+    return replace(compiled, chip=replace(compiled.chip, digests=request.param))
 
 
 @pytest.fixture(scope="module")
