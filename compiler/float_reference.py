@@ -42,15 +42,16 @@ class Range:
 class FloatRecording:
     """What a float run gives, in the network's units; arrays are [samples, steps, size].
 
-    spikes: booleans, of recorded populations that spike; values: of recorded ones that do not;
-    potentials: v at the end of a step, where asked for; counts: spikes [samples, size] of every
-    population that spikes; ranges: by population, of its `current` (weighted input of a step
-    times gain, without bias), of `v` (before and after a reset) and, where it has one, of `i`.
+    spikes: booleans, or counts where spikes carry them, of recorded populations that spike; values:
+    of recorded ones that do not; potentials: v at the end of a step, where asked for; counts:
+    spikes [samples, size] of every population that spikes; ranges: by population, of its `current`
+    (weighted input of a step times gain, without bias), of `v` (before and after a reset) and,
+    where it has one, of `i`.
     """
 
     steps: int
     samples: int
-    spikes: dict[str, NDArray[np.bool_]] = field(default_factory=dict)
+    spikes: dict[str, NDArray[Any]] = field(default_factory=dict)
     values: dict[str, Floats] = field(default_factory=dict)
     potentials: dict[str, Floats] = field(default_factory=dict)
     counts: dict[str, NDArray[np.int64]] = field(default_factory=dict)
@@ -147,7 +148,8 @@ class FloatReference:
             if _spiking(p):
                 recording.counts[p.name] = np.zeros((samples, p.size), np.int64)
                 if p.name in chosen:
-                    recording.spikes[p.name] = np.zeros(shape, np.bool_)
+                    counted = {**p.model.options, **p.options}["count_bits"] != "1"
+                    recording.spikes[p.name] = np.zeros(shape, np.int64 if counted else np.bool_)
             elif p.name in chosen:
                 recording.values[p.name] = np.zeros(shape)
             if p.name in potentials:
@@ -166,9 +168,8 @@ class _Cells:
         self.options = {**p.model.options, **p.options}
         self.parameters = p.parameters
         self.spiking = _spiking(p)
+        self.bits = int(self.options.get("count_bits", "1"))
         self.has_current = p.model.name in ("cubalif", "cubali")
-        self.keep = self._keep("keep", "leak_shift") if p.model.name != "if" else np.ones(1)
-        self.keep_i = self._keep("keep_i", "leak_shift_i") if self.has_current else np.ones(1)
         self.v, self.i, self.refractory = (
             np.zeros((samples, p.size)) + p.initial.get(name, 0.0)
             for name in ("v", "i", "refractory")
@@ -176,53 +177,72 @@ class _Cells:
         self.seen: dict[str, tuple[Floats, Floats]] = {}
 
     def step(self, current: Floats) -> NDArray[Any]:
-        """Spikes (booleans) of one step, or values of a population that does not spike."""
+        """Spikes of one step (booleans, or counts), or values of a population without spikes."""
         o, before = self.options, self.v
         self._note("current", current)
         drive = current
         if self.has_current:
-            i = self.keep_i * self.i + current + self._parameter("bias_i")
+            i = self._left(self.i, "_i") + current + self._parameter("bias_i")
             drive = i if o["sees"] == "new" else self.i
             self.i = i
             self._note("i", i)
-        v = before
-        if self.spiking and o["reset_at"] == "before":
-            v = np.where(self._above(before), self._reset(before), before)
-        v = self.keep * v + drive + self._parameter("bias")
         if not self.spiking:
-            self.v = v
-            self._note("v", v)
-            return v
-        if o["reset_at"] == "after":
-            v = np.where(self._above(before), self._reset(v), v)
-        fired = self._above(v)
-        if o["refractory"] != "none":
-            ready = self.refractory == 0
-            fired &= ready
-            if o["refractory"] == "hold":
-                v = np.where(ready, v, before)
-            waited = np.maximum(self.refractory - 1, 0)
-            self.refractory = np.where(fired, self._parameter("refractory_period"), waited)
+            self.v = self._left(before) + drive + self._parameter("bias")
+            self._note("v", self.v)
+            return self.v
+        v, at = before, o["reset_at"]
+        ready = (self.refractory == 0) | (o["refractory"] == "none")
+        if at in ("before", "old"):
+            spikes = self._spikes(before) * (ready if at == "old" else True)
+            v = self._reset(before, spikes)
+        taken = np.where(ready, drive, 0.0) if o["refractory"] == "discard" else drive
+        v = self._left(v) + taken + self._parameter("bias")
+        if at == "after":
+            v = self._reset(v, self._spikes(before))
+        if at != "old":
+            spikes = self._spikes(v) * ready
+        if o["refractory"] == "hold":
+            v = np.where(ready, v, before)
+        waited = np.maximum(self.refractory - 1, 0)
+        self.refractory = np.where(spikes > 0, self._parameter("refractory_period"), waited)
         self._note("v", v)
-        if o["reset_at"] == "now":
-            v = np.where(fired, self._reset(v), v)
-            self._note("v", v)
+        if at == "now":
+            v = self._reset(v, spikes)
+        if o["floor"] == "value":
+            v = np.maximum(v, self._parameter("v_floor"))
+        self._note("v", v)
         self.v = v
-        return fired
+        return spikes > 0 if self.bits == 1 else spikes
 
-    def _above(self, v: Floats) -> NDArray[np.bool_]:
-        threshold = self._parameter("threshold")
-        return v > threshold if self.options["fires"] == ">" else v >= threshold
+    def _spikes(self, v: Floats) -> NDArray[np.int64]:
+        """How many thresholds fit into v, as far as a spike can count."""
+        above = np.greater if self.options["fires"] == ">" else np.greater_equal
+        counts = np.zeros(v.shape, np.int64)
+        for bit in reversed(range(self.bits)):
+            part = self._parameter("threshold") * 2**bit
+            more = above(v, part)
+            counts += more * 2**bit
+            v = np.where(more, v - part, v)
+        return counts
 
-    def _reset(self, v: Floats) -> Floats:
+    def _reset(self, v: Floats, spikes: NDArray[np.int64]) -> Floats:
+        """v after so many spikes."""
         if self.options["reset"] == "subtract":
-            return v - self._parameter("threshold")
-        return np.broadcast_to(self._parameter("v_reset"), v.shape)
+            return v - spikes * self._parameter("threshold")
+        return np.where(spikes > 0, self._parameter("v_reset"), v)
 
-    def _keep(self, fraction: str, shift: str) -> Floats:
-        if self.options["leak"] == "shift":
-            return np.asarray(1.0 - 2.0 ** -self._parameter(shift))
-        return self._parameter(fraction)
+    def _left(self, x: Floats, suffix: str = "") -> Floats:
+        """What the leak of a step leaves; no leak rounds here."""
+        leak = self.options.get("leak")
+        if leak is None:
+            return x
+        if leak == "multiply":
+            return x * self._parameter("keep" + suffix)
+        if leak == "linear":
+            rest = np.zeros(1) if suffix else self._parameter("v_rest")
+            step = self._parameter("leak_step" + suffix)
+            return np.where(x > rest, np.maximum(x - step, rest), np.minimum(x + step, rest))
+        return np.asarray(x * (1.0 - 2.0 ** -self._parameter("leak_shift" + suffix)))
 
     def _parameter(self, name: str) -> Floats:
         return self.parameters.get(name, np.zeros(1))

@@ -44,11 +44,15 @@ Rng = np.random.Generator
 seeds = st.integers(0, 2**32 - 1)
 
 OPTIONS: dict[str, tuple[str, ...]] = {
-    "leak": ("multiply", "shift"),
+    "leak": ("multiply", "shift", "loss", "least_loss", "linear"),
+    "rounding": ("toward_zero", "floor"),
     "fires": (">", ">="),
     "reset": ("value", "subtract"),
-    "reset_at": ("now", "before", "after"),
-    "refractory": ("none", "hold", "integrate"),
+    "reset_at": ("now", "before", "after", "old"),
+    "refractory": ("none", "hold", "discard", "integrate"),
+    "floor": ("none", "value"),
+    "overflow": ("saturate", "wrap"),
+    "count_bits": ("1", "2", "8"),
     "sees": ("new", "old"),
 }
 OPERATORS = (
@@ -58,11 +62,31 @@ OPERATORS = (
 )  # fmt: skip
 
 
-def variants(model: NeuronModel) -> list[dict[str, str]]:
-    """Every combination of the options of a model."""
+def variants(model: NeuronModel, together: int = 2) -> list[dict[str, str]]:
+    """Variants of a model in which all choices of any two options (or three, ..) meet."""
     names = [name for name in model.options if name in OPTIONS]
-    choices = itertools.product(*(OPTIONS[name] for name in names))
-    return [dict(zip(names, chosen, strict=True)) for chosen in choices]
+    choices = [tuple((name, value) for value in OPTIONS[name]) for name in names]
+    missing = {
+        frozenset(chosen) for some in itertools.combinations(choices, min(together, len(names)))
+        for chosen in itertools.product(*some)
+    }  # fmt: skip
+    found: list[dict[str, str]] = []
+    while missing:
+        chosen = dict(min(missing, key=sorted))
+        for options in choices:
+            if options[0][0] not in chosen:
+                name, value = max(
+                    options, key=lambda o: sum(_meets(m, {**chosen, o[0]: o[1]}) for m in missing)
+                )
+                chosen[name] = value
+        missing = {m for m in missing if not _meets(m, chosen)}
+        found.append({name: chosen[name] for name in names})
+    return found
+
+
+def _meets(wanted: frozenset[tuple[str, str]], chosen: dict[str, str]) -> bool:
+    """Whether nothing that is chosen speaks against it."""
+    return all(chosen.get(name, value) == value for name, value in wanted)
 
 
 # Expression graphs.
@@ -371,7 +395,7 @@ def _random_model(rng: Rng, chip: ChipSpec, stochastic: bool) -> tuple[NeuronMod
     if kind < 0.3:
         return bare, {}
     model = LIBRARY[str(rng.choice(["if", "lif", "lif", "cubalif", "li", "cubali"]))]
-    options = variants(model)
+    options = [o for o in variants(model) if int(o.get("count_bits", "1")) <= chip.payload_bits]
     return model, options[int(rng.integers(len(options)))]
 
 
@@ -382,7 +406,8 @@ def _values(
     usual = {
         "threshold": (1, 25), "v_reset": (-20, 20), "refractory_period": (0, 4),
         "keep": (2000, 4096), "keep_i": (1000, 4096), "leak_shift": (1, 6),
-        "leak_shift_i": (1, 6), "gain": (0, 2), "bias": (-3, 8), "bias_i": (-3, 8),
+        "leak_shift_i": (1, 6), "leak_step": (0, 3), "leak_step_i": (0, 2), "v_rest": (-5, 5),
+        "v_floor": (-40, 2), "gain": (0, 2), "bias": (-3, 8), "bias_i": (-3, 8),
         "v": (-40, 40), "i": (-10, 10), "refractory": (0, 3), "period": (0, 2), "left": (0, 2),
     }  # fmt: skip
     values = {}

@@ -3,26 +3,48 @@
 Potentials and currents count LSB of the population; fractions count 1/4096; every update is one
 step of the network. Options, fixed when a network is compiled:
 
-- `leak`: `multiply` (v keep / 4096), `shift` (v - v / 2^leak_shift); both round toward zero.
+- `leak`: what is left of v: `multiply` (v keep / 4096); `shift` (v - v / 2^leak_shift, the result
+  rounded); `loss` (what is lost, v / 2^leak_shift, is rounded down); `least_loss` (the same, but at
+  least 1 in magnitude while v is not 0); `linear` (v goes by `leak_step` toward `v_rest`, and stays
+  there). A synaptic current goes toward 0.
+- `rounding` of what is left, of `multiply` and `shift`: `toward_zero` or `floor`.
 - `fires`: `>` or `>=` the threshold.
-- `reset`: to `value` (v_reset), or `subtract` the threshold.
+- `count_bits`: a spike carries a count of so many bits: how many thresholds fit into v, as far as
+  that can count. With `1`, one.
+- `reset`: to `value` (v_reset), or `subtract` the threshold, as often as the neuron fires.
 - `reset_at`: `now`, in the step of the spike; `before`, in the next step before its decay;
-  `after`, in the next step after decay and input, so a reset to a value loses that input.
-- `refractory`: `none`; `hold`, v holds and input is lost; `integrate`, v goes on, spikes do not.
+  `after`, in the next step after decay and input, so a reset to a value loses that input; `old`:
+  the potential of the step before fires and is reset, then follow decay and input.
+- `refractory`: `none`; `hold`, v holds and input is lost; `discard`, v decays and input is lost;
+  `integrate`, v goes on; in all of them, spikes are suppressed.
+- `floor`: `none`, or `value`: v never ends a step below `v_floor`.
 - `sees` (current-based models): v integrates the `new` current of this step, or the `old` one.
+- `overflow` of a synaptic current: `saturate`, or `wrap`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
-from .language import Value, decay, maximum, saturate, select, shift
+from .language import (
+    Rounding,
+    Value,
+    decay,
+    lift,
+    maximum,
+    minimum,
+    saturate,
+    select,
+    shift,
+    wrap,
+)
 from .neuron import (
     COUNT,
     FRACTION,
     FRACTION_BITS,
     GAIN,
+    LENGTH,
     POTENTIAL,
     SHIFT,
     NeuronModel,
@@ -31,54 +53,104 @@ from .neuron import (
     neuron_model,
 )
 
-_FIRING = {"threshold": POTENTIAL, "v_reset": POTENTIAL, "refractory_period": COUNT}
-_MEMBRANE = {"keep": FRACTION, "leak_shift": SHIFT, "gain": GAIN, "bias": POTENTIAL}
-_SYNAPSE = {"keep_i": FRACTION, "leak_shift_i": SHIFT, "bias_i": POTENTIAL}
+_FIRING = {
+    "threshold": POTENTIAL, "v_reset": POTENTIAL, "v_floor": POTENTIAL, "refractory_period": COUNT,
+}  # fmt: skip
+_INPUT = {"gain": GAIN, "bias": POTENTIAL}
+_LEAK = {"keep": FRACTION, "leak_shift": SHIFT, "leak_step": LENGTH, "v_rest": POTENTIAL}
+_SYNAPSE = {
+    "keep_i": FRACTION, "leak_shift_i": SHIFT, "leak_step_i": LENGTH, "bias_i": POTENTIAL,
+}  # fmt: skip
+_LEAKS = ("multiply", "shift", "loss", "least_loss", "linear")
 
 
-def leaked(x: Value, keep: Value, leak_shift: Value, leak: str) -> Value:
-    """What is left of `x` after one step of exponential decay."""
-    if choice(leak, "multiply", "shift") == "multiply":
-        return decay(x, keep, FRACTION_BITS)
-    return shift((x << leak_shift) - x, leak_shift, "toward_zero")
+def leaked(x: Value, p: Any, o: dict[str, str], suffix: str = "") -> Value:
+    """What is left of `x` after one step of leak; suffix: of the parameters that tell how much."""
+
+    def parameter(name: str) -> Value:
+        return cast(Value, getattr(p, name + suffix))
+
+    leak = choice(o["leak"], *_LEAKS)
+    rounding = cast(Rounding, choice(o["rounding"], "toward_zero", "floor"))
+    if leak == "multiply":
+        return decay(x, parameter("keep"), FRACTION_BITS, rounding)
+    if leak == "shift":
+        k = parameter("leak_shift")
+        return shift((x << k) - x, k, rounding)
+    if leak == "linear":
+        step, rest = parameter("leak_step"), 0 if suffix else p.v_rest
+        return select(x > rest, maximum(x - step, rest), minimum(x + step, rest))
+    lost = shift(x, parameter("leak_shift"), "floor")
+    if leak == "least_loss":  # below 0 it is at least 1 anyway
+        lost = select(x > 0, maximum(lost, 1), lost)
+    return x - lost
 
 
 def fire(
-    s: Any, p: Any, integrate: Callable[[Value], Value], o: dict[str, str], **state: Value
+    s: Any, p: Any, left: Callable[[Value], Value], drive: Value, o: dict[str, str], **state: Value
 ) -> Update:
-    """Threshold, reset and refractory period around `integrate`, the new potential from the old."""
+    """Threshold, reset and refractory period around v = left(v) + drive + bias."""
     subtract = choice(o["reset"], "value", "subtract") == "subtract"
-    choice(o["reset_at"], "now", "before", "after")
+    at = choice(o["reset_at"], "now", "before", "after", "old")
+    refractory = choice(o["refractory"], "none", "hold", "discard", "integrate")
     choice(o["fires"], ">", ">=")
+    bits = int(choice(o["count_bits"], *map(str, range(1, 9))))
 
-    def above(v: Value) -> Value:
-        return v > p.threshold if o["fires"] == ">" else v >= p.threshold
+    def above(v: Value, level: Value) -> Value:
+        return v > level if o["fires"] == ">" else v >= level
 
-    def reset(v: Value) -> Value:
-        return v - p.threshold if subtract else p.v_reset
+    def fired(v: Value) -> tuple[Value, Value]:
+        """(whether it spikes or how often, thresholds that go), by restoring division."""
+        if bits == 1:
+            return above(v, p.threshold), p.threshold
+        count, rest = lift(0), v
+        for bit in reversed(range(bits)):
+            more = above(rest, p.threshold << bit)
+            count += select(more, 1 << bit, 0)
+            rest = select(more, rest - (p.threshold << bit), rest)
+        return count, v - rest
+
+    def some(count: Value) -> Value:
+        return count if count.boolean else count > 0
+
+    def reset(v: Value, count: Value, spent: Value) -> Value:
+        return select(some(count), v - spent if subtract else p.v_reset, v)
+
+    ready = s.refractory == 0 if refractory != "none" else None
+
+    def allowed(count: Value) -> Value:
+        if ready is None:
+            return count
+        return ready & count if count.boolean else select(ready, count, 0)
 
     v = s.v
-    if o["reset_at"] == "before":
-        v = saturate(select(above(s.v), reset(v), v), s.v.bits)
-    v = integrate(v)
-    if o["reset_at"] == "after":
-        v = select(above(s.v), reset(v), v)
+    if at in ("before", "old"):
+        spikes, spent = fired(s.v)
+        spikes = allowed(spikes) if at == "old" else spikes
+        v = saturate(reset(s.v, spikes, spent), s.v.bits)
+    taken = select(ready, drive, 0) if ready is not None and refractory == "discard" else drive
+    v = left(v) + taken + p.bias
+    if at == "after":
+        v = reset(v, *fired(s.v))
     v = saturate(v, s.v.bits)
-    fired = above(v)
-    if choice(o["refractory"], "none", "hold", "integrate") != "none":
-        ready = s.refractory == 0
-        fired = ready & fired
-        v = select(ready, v, s.v) if o["refractory"] == "hold" else v
-        state["refractory"] = select(
-            fired, p.refractory_period, maximum(s.refractory, 1) - 1
-        )
-    if o["reset_at"] == "now":
-        v = saturate(select(fired, reset(v), v), s.v.bits)
-    return Update(spike=fired, v=v, **state)
+    if at != "old":
+        spikes, spent = fired(v)
+        spikes = allowed(spikes)
+    if ready is not None:
+        v = select(ready, v, s.v) if refractory == "hold" else v
+        waited = maximum(s.refractory, 1) - 1
+        state["refractory"] = select(some(spikes), p.refractory_period, waited)
+    if at == "now":
+        v = saturate(reset(v, spikes, spent), s.v.bits)
+    if choice(o["floor"], "none", "value") == "value":
+        v = maximum(v, p.v_floor)
+    return Update(spike=spikes, v=v, **state)
 
 
 @neuron_model(
-    name="if", state={"v": POTENTIAL, "refractory": COUNT}, parameters={**_MEMBRANE, **_FIRING}
+    name="if",
+    state={"v": POTENTIAL, "refractory": COUNT},
+    parameters={**_INPUT, **_FIRING},
 )
 def integrate_and_fire(
     s: Any,
@@ -86,45 +158,50 @@ def integrate_and_fire(
     current: Value,
     *,
     fires: str = ">=",
+    count_bits: str = "1",
     reset: str = "value",
     reset_at: str = "now",
     refractory: str = "none",
+    floor: str = "none",
 ) -> Update:
     """v += current."""
-    o = {"fires": fires, "reset": reset, "reset_at": reset_at, "refractory": refractory}
-    return fire(s, p, lambda v: v + (current << p.gain) + p.bias, o)
+    o = _chosen(locals())
+    return fire(s, p, lambda v: v, current << p.gain, o)
 
 
-@neuron_model(state={"v": POTENTIAL, "refractory": COUNT}, parameters={**_MEMBRANE, **_FIRING})
+@neuron_model(
+    state={"v": POTENTIAL, "refractory": COUNT}, parameters={**_INPUT, **_LEAK, **_FIRING}
+)
 def lif(
     s: Any,
     p: Any,
     current: Value,
     *,
     leak: str = "multiply",
+    rounding: str = "toward_zero",
     fires: str = ">=",
+    count_bits: str = "1",
     reset: str = "value",
     reset_at: str = "now",
     refractory: str = "none",
+    floor: str = "none",
 ) -> Update:
     """v = keep v + current + bias."""
-    o = {"fires": fires, "reset": reset, "reset_at": reset_at, "refractory": refractory}
-
-    def integrate(v: Value) -> Value:
-        return leaked(v, p.keep, p.leak_shift, leak) + (current << p.gain) + p.bias
-
-    return fire(s, p, integrate, o)
+    o = _chosen(locals())
+    return fire(s, p, lambda v: leaked(v, p, o), current << p.gain, o)
 
 
-def synaptic_current(s: Any, p: Any, current: Value, leak: str) -> Value:
+def synaptic_current(s: Any, p: Any, current: Value, o: dict[str, str]) -> Value:
     """i = keep_i i + current + bias_i."""
-    i = leaked(s.i, p.keep_i, p.leak_shift_i, leak) + (current << p.gain) + p.bias_i
+    i = leaked(s.i, p, o, "_i") + (current << p.gain) + p.bias_i
+    if choice(o["overflow"], "saturate", "wrap") == "wrap":
+        return wrap(i, s.i.bits)
     return saturate(i, s.i.bits)
 
 
 @neuron_model(
     state={"v": POTENTIAL, "i": POTENTIAL, "refractory": COUNT},
-    parameters={**_MEMBRANE, **_SYNAPSE, **_FIRING},
+    parameters={**_INPUT, **_LEAK, **_SYNAPSE, **_FIRING},
 )
 def cubalif(
     s: Any,
@@ -132,40 +209,57 @@ def cubalif(
     current: Value,
     *,
     leak: str = "multiply",
+    rounding: str = "toward_zero",
     sees: str = "new",
+    overflow: str = "saturate",
     fires: str = ">=",
+    count_bits: str = "1",
     reset: str = "value",
     reset_at: str = "now",
     refractory: str = "none",
+    floor: str = "none",
 ) -> Update:
     """i = keep_i i + current + bias_i; v = keep v + i + bias."""
-    o = {"fires": fires, "reset": reset, "reset_at": reset_at, "refractory": refractory}
-    i = synaptic_current(s, p, current, leak)
+    o = _chosen(locals())
+    i = synaptic_current(s, p, current, o)
     drive = i if choice(sees, "new", "old") == "new" else s.i
-
-    def integrate(v: Value) -> Value:
-        return leaked(v, p.keep, p.leak_shift, leak) + drive + p.bias
-
-    return fire(s, p, integrate, o, i=i)
+    return fire(s, p, lambda v: leaked(v, p, o), drive, o, i=i)
 
 
-@neuron_model(state={"v": POTENTIAL}, parameters=_MEMBRANE)
-def li(s: Any, p: Any, current: Value, *, leak: str = "multiply") -> Update:
+@neuron_model(state={"v": POTENTIAL}, parameters={**_INPUT, **_LEAK})
+def li(
+    s: Any, p: Any, current: Value, *, leak: str = "multiply", rounding: str = "toward_zero"
+) -> Update:
     """v = keep v + current + bias, read out."""
-    v = leaked(s.v, p.keep, p.leak_shift, leak) + (current << p.gain) + p.bias
+    v = leaked(s.v, p, _chosen(locals())) + (current << p.gain) + p.bias
     v = saturate(v, s.v.bits)
     return Update(value=v, v=v)
 
 
-@neuron_model(state={"v": POTENTIAL, "i": POTENTIAL}, parameters={**_MEMBRANE, **_SYNAPSE})
+@neuron_model(
+    state={"v": POTENTIAL, "i": POTENTIAL}, parameters={**_INPUT, **_LEAK, **_SYNAPSE}
+)
 def cubali(
-    s: Any, p: Any, current: Value, *, leak: str = "multiply", sees: str = "new"
+    s: Any,
+    p: Any,
+    current: Value,
+    *,
+    leak: str = "multiply",
+    rounding: str = "toward_zero",
+    sees: str = "new",
+    overflow: str = "saturate",
 ) -> Update:
     """i = keep_i i + current + bias_i; v = keep v + i + bias, read out."""
-    i = synaptic_current(s, p, current, leak)
+    o = _chosen(locals())
+    i = synaptic_current(s, p, current, o)
     drive = i if choice(sees, "new", "old") == "new" else s.i
-    v = saturate(leaked(s.v, p.keep, p.leak_shift, leak) + drive + p.bias, s.v.bits)
+    v = saturate(leaked(s.v, p, o) + drive + p.bias, s.v.bits)
     return Update(value=v, v=v, i=i)
+
+
+def _chosen(given: dict[str, Any]) -> dict[str, str]:
+    """The options among a model's arguments."""
+    return {name: value for name, value in given.items() if isinstance(value, str)}
 
 
 LIBRARY: dict[str, NeuronModel] = {

@@ -35,8 +35,9 @@ MAX_GAIN = 7  # a current enters the potential times 2^gain, gain in 0..MAX_GAIN
 class Format:
     """The range of a state variable or parameter, and what it counts.
 
-    `bits` None stands for the chip's state width. Units: `potential` counts LSB of the
-    population's potential, `fraction` 1/4096, `count` updates, `gain` and `shift` powers of two.
+    `bits` None stands for the chip's state width, less the sign's bit if it is unsigned. Units:
+    `potential` counts LSB of the population's potential, `fraction` 1/4096, `count` updates, `gain`
+    and `shift` powers of two.
     """
 
     bits: int | None = None
@@ -46,10 +47,11 @@ class Format:
 
     def interval(self, state_bits: int) -> tuple[int, int]:
         """Least and greatest value on a chip with `state_bits` wide state."""
-        return self.limits or bounds(self.bits or state_bits, self.signed)
+        return self.limits or bounds(self.bits or state_bits - (not self.signed), self.signed)
 
 
 POTENTIAL = Format()
+LENGTH = Format(signed=False)
 FRACTION = Format(limits=(0, 1 << FRACTION_BITS), unit="fraction")
 COUNT = Format(bits=8, signed=False, unit="count")
 GAIN = Format(limits=(0, MAX_GAIN), unit="gain")
@@ -94,9 +96,10 @@ class Datapath:
 
     @cached_property
     def identity(self) -> str:
-        """Name and options, as chips and reports give it: ``lif(reset=subtract)``."""
+        """Name and what options are not at their default, as chips and reports give it: ``lif``,
+        ``lif(reset=subtract)``."""
         listed = ", ".join(f"{k}={v}" for k, v in self.options)
-        return f"{self.name}({listed})"
+        return f"{self.name}({listed})" if listed else self.name
 
     def to_json(self) -> dict[str, object]:
         """JSON-ready form, for program files."""
@@ -233,7 +236,7 @@ class NeuronModel:
         used = {k for k in parameters if f"parameter.{k}" in read}
         model = Datapath(
             self.name,
-            tuple(sorted(chosen.items())),
+            tuple(sorted((k, v) for k, v in chosen.items() if v != self.options[k])),
             {k: r for k, r in state.items() if k in update.state or f"state.{k}" in read},
             {k: r for k, r in parameters.items() if k in used},
             {k: f.unit for k, f in self.parameters.items() if k in used},

@@ -90,12 +90,16 @@ def test_refractory_periods(refractory, potentials, fired):
 
 
 OPTIONS = {
-    "leak": ["multiply", "shift"],
+    "leak": ["multiply", "shift", "loss", "linear"],
+    "rounding": ["toward_zero", "floor"],
+    "count_bits": ["1", "2", "3"],
+    "floor": ["none", "value"],
+    "overflow": ["saturate", "wrap"],
     "sees": ["new", "old"],
     "fires": [">", ">="],
     "reset": ["value", "subtract"],
-    "reset_at": ["now", "before", "after"],
-    "refractory": ["none", "hold", "integrate"],
+    "reset_at": ["now", "before", "after", "old"],
+    "refractory": ["none", "hold", "discard", "integrate"],
 }
 UNIT = 1 << 14  # LSB per network unit: enough for every halving of a run to be exact
 
@@ -107,9 +111,10 @@ def test_every_variant_equals_its_fixed_point_model_where_nothing_is_rounded(dat
     traced = model.datapath(32, 32, options)
     small = st.integers(-4, 4)
     choices = {"potential": small, "fraction": st.sampled_from([0, 0.5, 1]),
-               "shift": st.integers(0, 1), "count": st.integers(0, 3)}  # fmt: skip
+               "shift": st.integers(0, 1), "length": st.integers(0, 4), "count": st.integers(0, 3)}  # fmt: skip
+    kinds = {k: "length" if k.startswith("leak_step") else u for k, u in traced.units.items()}
     parameters = {
-        k: data.draw(choices[unit], label=k) for k, unit in traced.units.items() if unit != "gain"
+        k: data.draw(choices[kind], label=k) for k, kind in kinds.items() if kind != "gain"
     }
     initial = {
         k: data.draw(st.integers(0, 2) if k == "refractory" else small, label=k)
