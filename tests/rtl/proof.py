@@ -246,7 +246,7 @@ class Unrolled:
         """A run to clock `last` that satisfies the lines; None if there is none."""
         names = [*self.shown.values(), *self.claims]
         wanted = [f"|{name}@{n}|" for n in range(last + 1) for name in names]
-        answer = _solve(lines, [*wanted, *(f"|{name}@{last - SETTLE}|" for name in faults)])
+        answer = solve(lines, [*wanted, *(f"|{name}@{last - SETTLE}|" for name in faults)])
         if answer is None:
             return None
         clocks = [answer[n * len(names) :][: len(names)] for n in range(last + 1)]
@@ -294,7 +294,7 @@ def check(
     lines, legal = _from_reset(design, max(clocks, reach), reset, free)
     for name, text in design.covers.items():
         there = [f"(and {legal[n]} |{name}@{n}|)" for n in range(reset, len(legal))]
-        if _solve([*lines, f"(assert (or {' '.join(there)}))"], []) is None:
+        if solve([*lines, f"(assert (or {' '.join(there)}))"], []) is None:
             raise Empty(f"not within {max(clocks, reach)} clocks: {text}")
     return design
 
@@ -359,9 +359,9 @@ def _smt2(text: str) -> str:
         return (Path(folder) / "out").read_text()
 
 
-def _solve(lines: Sequence[str], wanted: Sequence[str]) -> list[int] | None:
+def solve(lines: Sequence[str], wanted: Sequence[str], logic: str = "QF_BV") -> list[int] | None:
     """Values of terms in a model of the lines; None if there is none."""
-    text = ["(set-option :produce-models true)", "(set-logic QF_BV)", *lines, "(check-sat)"]
+    text = ["(set-option :produce-models true)", f"(set-logic {logic})", *lines, "(check-sat)"]
     text += [f"(get-value ({term}))" for term in wanted]
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "problem.smt2").write_text("\n".join(text))
