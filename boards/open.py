@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from importlib.metadata import PackageNotFoundError, version
@@ -24,6 +25,7 @@ VIRTUAL_DIVISOR = 4
 VIRTUAL_BAUD = 1_000_000  # which the pseudo-terminal does not heed
 BAUD = 1_000_000
 """Of a port whose board is not known by its USB id."""
+BEGAN = time.time()  # sources that changed since are not what runs here
 
 
 def open_board(
@@ -64,7 +66,7 @@ def virtual_executable(map: MemoryMap, building: Callable[[], None] | None = Non
     index = cache_folder() / f"board_{_key(map)}.json"
     try:
         known = Path(json.loads(index.read_text()))
-        if known.exists():
+        if known.exists() and _is_current():
             return known
     except (OSError, ValueError, TypeError):
         pass
@@ -77,21 +79,31 @@ def virtual_executable(map: MemoryMap, building: Callable[[], None] | None = Non
             f"no module '{fault.name}'", "the virtual board", hint="pip install 'spikefab[rtl]'"
         ) from None
     made = build(Board(map, VIRTUAL_DIVISOR), "virtual", VIRTUAL_DIVISOR)
-    part = index.with_suffix(f".{os.getpid()}")
-    part.write_text(json.dumps(str(made)))
-    os.replace(part, index)
+    if _is_current():
+        part = index.with_suffix(f".{os.getpid()}")
+        part.write_text(json.dumps(str(made)))
+        os.replace(part, index)
     return made
 
 
 def _key(map: MemoryMap) -> str:
     """Hash of all that the gateware of a core is made from."""
-    root = Path(__file__).parent.parent
     digest = hashlib.sha256(repr((map.hash, map.chip, _version("amaranth"))).encode())
     digest.update(json.dumps([model.to_json() for model in map.models]).encode())
-    for pattern in ("rtl/*.py", "compiler/ir/*.py", "boards/virtual.*"):
-        for source in sorted(root.glob(pattern)):
-            digest.update(source.read_bytes())
+    for source in _sources():
+        digest.update(source.read_bytes())
     return digest.hexdigest()[:24]
+
+
+def _is_current() -> bool:
+    """Whether the sources are those that this process runs, and so what it builds is theirs."""
+    return all(source.stat().st_mtime < BEGAN for source in _sources())
+
+
+def _sources() -> list[Path]:
+    root = Path(__file__).parent.parent
+    patterns = ("rtl/*.py", "compiler/ir/*.py", "boards/virtual.*")
+    return [source for pattern in patterns for source in sorted(root.glob(pattern))]
 
 
 def _version(package: str) -> str:

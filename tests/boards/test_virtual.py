@@ -17,6 +17,7 @@ import serial
 from amaranth.hdl import Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out
+from spikefab.boards import open as opening
 from spikefab.boards import virtual
 from spikefab.boards.virtual import Faults, VirtualBoard, build
 from spikefab.compiler.ir.errors import SpikefabError
@@ -408,3 +409,28 @@ def test_a_build_that_is_interrupted_leaves_nothing(
 def test_a_design_without_the_wires_is_refused() -> None:
     with pytest.raises(SpikefabError, match="no input 'rx' of one bit in design 'uart'"):
         build(UartTransmitter(DIVISOR), "uart", DIVISOR)
+
+
+def test_what_is_built_from_sources_that_changed_is_not_kept_as_theirs(
+    first_chip: soak.Chip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[str] = []
+    executable = tmp_path / "built"
+    executable.touch()
+
+    def build(*arguments: object) -> Path:
+        built.append("board")
+        return executable
+
+    monkeypatch.setenv("SPIKEFAB_CACHE", str(tmp_path))
+    monkeypatch.setattr(opening, "build", build)
+    monkeypatch.setattr("spikefab.rtl.board.Board", lambda *arguments: None)
+    source = tmp_path / "source.py"
+    source.write_text("")
+    monkeypatch.setattr(opening, "_sources", lambda: [source])
+    for changed, builds in ((opening.BEGAN + 1, 2), (opening.BEGAN - 1, 1)):
+        os.utime(source, (changed, changed))
+        for _ in range(2):
+            assert opening.virtual_executable(first_chip.map) == executable
+        assert len(built) == builds
+        built.clear()
