@@ -288,6 +288,11 @@ class BoardDevice(Device):
             cycles.PENDING_WORD * n + k for n, bits in enumerate(words)
             for k in range(cycles.PENDING_WORD) if bits >> k & 1
         ]  # fmt: skip
+        if axons and axons[-1] >= len(self._axons):
+            raise SpikefabError(
+                "a reply that cannot be", f"the board on {self.link.name}",
+                f"a pending event of axon {axons[-1]} of {len(self._axons)}", "load and run again",
+            )  # fmt: skip
         payloads = dict.fromkeys(axons, 1)
         if chip.payload_bits > 1 and axons:
             kept = self._read("payloads", 0, axons[-1] + 1)

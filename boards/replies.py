@@ -21,6 +21,7 @@ from ..compiler.ir.stepped import SteppedRun
 if TYPE_CHECKING:
     from .device import BoardDevice
 
+MOST_CLOCKS = (1 << 31) - 1  # of a phase
 MOST_WAITING = 4096  # words of a run's replies that wait to be taken apart
 
 
@@ -83,6 +84,10 @@ class Replies:
                 "its digest of events and spikes is another one", "run again",
             )  # fmt: skip
 
+    def _impossible(self, what: str) -> SpikefabError:
+        where = f"the board on {self.device.link.name}"
+        return SpikefabError("a reply that cannot be", where, what, "load and run again")
+
     def _next(self) -> None:
         self.device.link.receive(self._before)
         self._before = 0
@@ -93,31 +98,7 @@ class Replies:
             self.run.next_sample()
             if asked.tick == 0:
                 self._spiked, self._pending = 0, {}
-        spikes: dict[int, int] = {}
-        values: dict[int, int] = {}
-        clocks = [0, 0, 0]
-        seen: list[int] = []
-        kind = Kind.ENTRY
-        while kind != Kind.EMIT:
-            (first,) = device.link.receive(1)
-            seen.append(first)
-            kind, field = Kind(first >> KIND_SHIFT), first & LARGEST_FIELD
-            value = field if kind != Kind.ENTRY else 1
-            if first & LONG:
-                low, high = device.link.receive(2)
-                seen += [low, high]
-                value = low | high << WORD_BITS
-            if kind != Kind.ENTRY:
-                clocks[kind - 1] = value
-            elif device._spiking[field]:
-                spikes[field] = value
-            else:
-                values[field] = wrap_to(value, self._bits)
-        if program.chip.digests:
-            low, high = device.link.receive(2)
-            seen += [low, high]
-            self.digests.append(low | high << WORD_BITS)
-        self._crc = zlib.crc32(np.array(seen, "<u2").tobytes(), zlib.crc32(asked.given, self._crc))
+        clocks, spikes, values = self._tick(asked)
         self._count(dict(asked.events), spikes, clocks[-1] - self._emit - len(values))
         read = {
             (number, variable): device._answer("state", program.populations[number].size)
@@ -128,6 +109,51 @@ class Replies:
             return device._variable(read[program.populations.index(p), variable], p, variable)
 
         self.run.note(asked.tick, [clocks], spikes, values, state)
+
+    def _tick(self, asked: _Asked) -> tuple[list[int], dict[int, int], dict[int, int]]:
+        """The words of a tick: clocks by phase, spike counts and values by neuron."""
+        device, program = self.device, self.program
+        clocks = [0, 0, 0]
+        spikes: dict[int, int] = {}
+        values: dict[int, int] = {}
+        seen: list[int] = []
+        phases = [Kind.DELIVER, Kind.UPDATE] if device.counts else []
+        kind, last = 0, -1
+        while kind != Kind.EMIT:
+            (first,) = device.link.receive(1)
+            seen.append(first)
+            kind, field = first >> KIND_SHIFT, first & LARGEST_FIELD
+            value = field if kind != Kind.ENTRY else 1
+            if first & LONG:
+                low, high = device.link.receive(2)
+                seen += [low, high]
+                value = low | high << WORD_BITS
+            if kind not in ((phases.pop(0),) if phases else (Kind.ENTRY, Kind.EMIT)):
+                raise self._impossible(f"a word of kind {kind}, out of order")
+            if kind != Kind.ENTRY:
+                if value > MOST_CLOCKS:
+                    raise self._impossible(f"{value} clocks of a phase")
+                clocks[kind - 1] = value
+                continue
+            if not last < field < len(device._spiking):
+                raise self._impossible(f"neuron {field}, out of order")
+            last = field
+            if not device._spiking[field]:
+                values[field] = wrap_to(value, self._bits)
+            elif 1 <= value <= program.chip.largest_payload:
+                spikes[field] = value
+            else:
+                raise self._impossible(f"{value} spikes of neuron {field} in a tick")
+        if program.chip.digests:
+            low, high = device.link.receive(2)
+            seen += [low, high]
+            self.digests.append(low | high << WORD_BITS)
+        for p in program.populations:
+            gives = p.output and not program.models[p.model].spikes and p.updates_in(asked.tick)
+            if gives and not values.keys() >= set(range(p.first, p.first + p.size)):
+                raise self._impossible(f"not all values of '{p.name}'")
+        self._crc = zlib.crc32(np.array(seen, "<u2").tobytes(), zlib.crc32(asked.given, self._crc))
+        return clocks, spikes, values
 
     def _count(self, events: dict[int, int], spikes: dict[int, int], spiked: int) -> None:
         if not self.counters:
