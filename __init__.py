@@ -10,6 +10,7 @@ from .boards.device import BoardDevice
 from .boards.diff import Comparison, Difference, diff
 from .boards.open import open_board
 from .boards.virtual import Faults
+from .boards.waveform import write_waveform
 from .compiler.compile import compile_network
 from .compiler.float_reference import FloatReference
 from .compiler.frontend.nir_reader import load
@@ -84,6 +85,7 @@ __all__ = [
     "shift",
     "table",
     "wrap",
+    "write_waveform",
 ]
 
 

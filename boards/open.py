@@ -58,12 +58,14 @@ def open_board(
         return device
 
 
-def virtual_executable(map: MemoryMap, building: Callable[[], None] | None = None) -> Path:
+def virtual_executable(
+    map: MemoryMap, building: Callable[[], None] | None = None, traced: bool = False
+) -> Path:
     """The virtual board's program for a core, built once for this version of Spikefab.
 
-    building: called if it has to be built, which may take a minute.
+    building: called if it has to be built, which may take a minute; traced: as in `build`.
     """
-    index = cache_folder() / f"board_{_key(map)}.json"
+    index = cache_folder() / f"board_{_key(map)}{'_traced' if traced else ''}.json"
     try:
         known = Path(json.loads(index.read_text()))
         if known.exists() and _is_current():
@@ -78,7 +80,7 @@ def virtual_executable(map: MemoryMap, building: Callable[[], None] | None = Non
         raise SpikefabError(
             f"no module '{fault.name}'", "the virtual board", hint="pip install 'spikefab[rtl]'"
         ) from None
-    made = build(Board(map, VIRTUAL_DIVISOR), "virtual", VIRTUAL_DIVISOR)
+    made = build(Board(map, VIRTUAL_DIVISOR), "virtual", VIRTUAL_DIVISOR, traced)
     if _is_current():
         part = index.with_suffix(f".{os.getpid()}")
         part.write_text(json.dumps(str(made)))

@@ -3,19 +3,27 @@
 //
 // Arguments: seed, rate, bytes until power is lost (0 never), kinds of damage. The first line on
 // standard output, and one for each command on standard input, is JSON. The commands: `statistics`,
-// `reset` (of them), `faults RATE`, `quit`; the end of the input ends the process too.
+// `reset` (of them), `faults RATE`, `quit`; the end of the input ends the process too. Built with
+// TRACED: `trace N FILE` has the waveform of the core's N-th tick from now (0 the next) written to a
+// file, and `traced` tells how far that went.
 
 #include <cxxrtl/cxxrtl.h>
+#if TRACED
+#include <cxxrtl/cxxrtl_vcd.h>
+#endif
 
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <deque>
+#include <memory>
 #include <optional>
 #include <random>
 #include <string>
@@ -145,6 +153,68 @@ bool busy(const D &, long) {
     return false;
 }
 
+#if TRACED
+constexpr int64_t CLOCK_NS = 10;  // of the waveform's time, each clock
+constexpr size_t BLOCK = 1 << 20;  // bytes that wait to be written
+
+// The waveform of a tick: from the clock in which the core is started to the one in which it rests.
+class Trace {
+    cxxrtl::debug_items items;
+    cxxrtl::vcd_writer vcd;
+    FILE *file;
+    const uint32_t *start, *phase;
+    int64_t before;  // ticks that go by untraced
+    bool starting = false, began = false, ran = false;
+
+    // Names with a $ are of wires that have none of their own.
+    static bool shown(const std::string &name, const cxxrtl::debug_item &item) {
+        return item.type != cxxrtl::debug_item::MEMORY && name.find('$') == std::string::npos;
+    }
+
+    void write() {
+        if (!error && fwrite(vcd.buffer.data(), 1, vcd.buffer.size(), file) != vcd.buffer.size())
+            error = errno;
+        vcd.buffer.clear();
+    }
+
+public:
+    int64_t clocks = 0;
+    int error = 0;  // an errno
+    bool done = false;
+
+    Trace(Design &design, int64_t before, const char *path)
+        : file(fopen(path, "wb")), before(before) {
+        if (!file) error = errno;
+        done = error;
+        design.debug_info(&items, nullptr, "top ");
+        start = items.at("top core start").at(0).curr;
+        phase = items.at("top core phase").at(0).curr;
+        vcd.timescale(1, "ns");
+        vcd.add(items, shown);
+    }
+
+    // In the middle of a clock, when the wires have settled.
+    void fell() {
+        const bool starts = *start && !*phase;
+        if (!began && starts && !starting) began = !before--;
+        starting = starts;
+        if (!began) return;
+        vcd.sample(CLOCK_NS * clocks++);
+        ran |= *phase;
+        done = ran && !*phase;
+        if (done || vcd.buffer.size() > BLOCK) write();
+        if (done && fclose(file) && !error) error = errno;
+    }
+
+    // After the edge that ends it, when they have settled again.
+    void rose() {
+        if (began && !done) vcd.sample(CLOCK_NS * clocks - CLOCK_NS / 2);
+    }
+};
+
+std::unique_ptr<Trace> trace;
+#endif
+
 std::optional<Design> design;
 Sender in;
 Receiver out;
@@ -152,17 +222,30 @@ int64_t power_cycle, quiet;  // bytes until power is lost; when a byte last pass
 
 void tick() {
     design->p_rx.set<bool>(in.level());
-#if FEEDBACK  // the wires must settle before the edge
+#if FEEDBACK || TRACED  // the wires must settle before the edge
     design->p_clk.set<bool>(false);
     design->step();
 #else  // the edge evaluates them all
     design->prev_p_clk.set<bool>(false);
 #endif
+#if TRACED
+    const bool traced = trace && !trace->done;
+    if (traced) trace->fell();
+#endif
     design->p_clk.set<bool>(true);
     design->step();
+#if TRACED
+    if (traced) {
+        design->step();
+        trace->rose();
+    }
+#endif
     out.level(design->p_tx.get<bool>());
     now++;
     if (in.total == power_cycle) {
+#if TRACED
+        trace.reset();
+#endif
         design.emplace();
         out.bits = out.risen = false;
         power_cycle = -1;
@@ -185,6 +268,18 @@ bool goes_on() {
 
 void answer(const std::string &command) {
     if (command == "quit") exit(0);
+#if TRACED
+    long long before;
+    int path;
+    if (sscanf(command.c_str(), "trace %lld %n", &before, &path) == 1)
+        trace = std::make_unique<Trace>(*design, before, command.c_str() + path);
+    if (trace && command.rfind("trace", 0) == 0) {
+        printf("{\"clocks\": %lld, \"done\": %d, \"error\": %d}\n", (long long)trace->clocks,
+               trace->done, trace->error);
+        fflush(stdout);
+        return;
+    }
+#endif
     if (command == "reset") {
         for (Line *line : {(Line *)&in, (Line *)&out})
             line->bytes = line->first = line->last = line->hosts = 0;
@@ -245,6 +340,7 @@ int open_terminal() {
 
 int main(int count, char **arguments) {
     if (count < 4) return 2;
+    signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk
     const uint64_t seed = strtoull(arguments[1], nullptr, 10);
     in.random.seed(2 * seed);
     out.random.seed(2 * seed + 1);

@@ -66,11 +66,12 @@ class Faults:
             )
 
 
-def build(design: Elaboratable, name: str, divisor: int) -> Path:
+def build(design: Elaboratable, name: str, divisor: int, traced: bool = False) -> Path:
     """The program of a design on a board, made once and kept in the user's cache folder.
 
     design: has ports `rx` (In(1)) and `tx` (Out(1)), and may have `busy` (Out(1)), which says that
     it works on though no byte passes; all is clocked by `sync`. divisor: its clocks per bit.
+    traced: it can write the waveform of a tick, for a design that has a `core`, and is slower.
     Raises SpikefabError without Amaranth or a C++ compiler, and for a design without the ports.
     """
     _check_system()
@@ -95,16 +96,17 @@ def build(design: Elaboratable, name: str, divisor: int) -> Path:
     _check_ports(text, name)
     main = Path(__file__).with_name("virtual.cpp")
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True).stdout
-    facts = [text, main.read_text(), version, *compiler, *FLAGS, str(divisor), str(yosys.version())]
+    flags = [*FLAGS, f"-DDIVISOR={divisor}", f"-DTRACED={traced:d}"]
+    facts = [text, main.read_text(), version, *compiler, *flags, str(yosys.version())]
     digest = hashlib.sha256("\0".join(facts).encode()).hexdigest()[:24]
     folder = cache_folder()
     executable = folder / f"board_{name}_{digest}"
     if not executable.exists():
         with tempfile.TemporaryDirectory(dir=folder, prefix="building_") as building:
             source, program = Path(building, "design.h"), Path(building, "program")
-            source.write_text(_cxx(yosys, text))
+            source.write_text(_cxx(yosys, text, traced))
             feedback = "converged = false" in source.read_text()
-            command = [*compiler, *FLAGS, f"-DDIVISOR={divisor}", f"-DFEEDBACK={feedback:d}"]
+            command = [*compiler, *flags, f"-DFEEDBACK={feedback:d}"]
             command += [f"-I{building}", f"-I{_runtime(yosys)}", str(main), "-o", str(program)]
             _compile(command, name)
             os.replace(program, executable)
@@ -150,9 +152,11 @@ def _check_ports(text: str, name: str) -> None:
             raise SpikefabError(f"no {way} '{port}' of one bit", f"design '{name}'")
 
 
-def _cxx(yosys: Any, text: str) -> str:
-    """The C++ of RTLIL; it writes memories with the function of `virtual.cpp`."""
-    script = f"read_rtlil <<end_of_rtlil\n{text}\nend_of_rtlil\nwrite_cxxrtl -g0\n"
+def _cxx(yosys: Any, text: str, traced: bool) -> str:
+    """The C++ of RTLIL, with the names of all wires if traced; it writes memories with the function
+    of `virtual.cpp`."""
+    level = 4 if traced else 0
+    script = f"read_rtlil <<end_of_rtlil\n{text}\nend_of_rtlil\nwrite_cxxrtl -g{level}\n"
     converted: str = yosys.run(["-q", "-"], script, ignore_warnings=True)
     return re.sub(r"(memory_\w+)\.update\(", r"write_memory(\1, ", converted)
 
@@ -224,6 +228,25 @@ class VirtualBoard:
     def set_rate(self, rate: float) -> None:
         """Damage another share of the bytes that follow. Raises SpikefabError if not 0 to 1."""
         self._ask(f"faults {Faults(rate=rate).rate}")
+
+    def trace(self, tick: int, path: str) -> None:
+        """Have the waveform of a tick written as VCD; of a board that is built to be traced.
+
+        tick: how many of the core's ticks go by before it. Raises OSError for a file that cannot be
+        written.
+        """
+        self._check_trace(self._ask(f"trace {tick} {path}"))
+
+    def traced(self) -> int:
+        """How many clocks were written, when the tick is over. Raises OSError."""
+        said = self._ask("traced")
+        self._check_trace(said)
+        assert said["done"]
+        return int(said["clocks"])
+
+    def _check_trace(self, said: dict[str, Any]) -> None:
+        if said["error"]:
+            raise OSError(said["error"], os.strerror(said["error"]))
 
     def close(self) -> None:
         """End the program; nothing if it has ended."""

@@ -23,12 +23,20 @@ def open_device(
     if name == EMULATOR:
         yield Emulator(program, threads=threads, counts=counts)
         return
-    from ..boards.open import VIRTUAL, open_board, virtual_executable
-    from ..compiler.ir.memory_map import core_map
+    from ..boards.open import VIRTUAL, open_board
 
     if name == VIRTUAL:
-        virtual_executable(
-            core_map(program), lambda: note("building the virtual board, once for this core")
-        )
+        build_virtual(program)
     with open_board(name, program, baud=baud, counts=counts) as board:
         yield board
+
+
+def build_virtual(program: Program, traced: bool = False) -> None:
+    """Have the virtual board of a program's core there, or the one that writes waveforms."""
+    from ..boards.open import virtual_executable
+    from ..compiler.ir.memory_map import core_map
+
+    which = "the virtual board with its waveforms" if traced else "the virtual board"
+    virtual_executable(
+        core_map(program), lambda: note(f"building {which}, once for this core"), traced
+    )

@@ -27,15 +27,17 @@ KEY = "spikefab"
 
 @contextlib.contextmanager
 def whole_file(path: str | Path) -> Iterator[IO[bytes]]:
-    """A file that appears under its name only when it is complete.
+    """A file that appears under its name only when it is complete; until then it has another one.
 
     Raises SpikefabError if it cannot be written.
     """
     path = Path(path)
     temporary = ""
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        with os.fdopen(handle, "wb") as stream:
+        with tempfile.NamedTemporaryFile(
+            prefix=f".{path.name}.", dir=path.parent, delete=False
+        ) as stream:
+            temporary = stream.name
             yield stream
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
