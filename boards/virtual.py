@@ -155,9 +155,15 @@ def _check_ports(text: str, name: str) -> None:
 def _cxx(yosys: Any, text: str, traced: bool) -> str:
     """The C++ of RTLIL, with the names of all wires if traced; it writes memories with the function
     of `virtual.cpp`."""
+    from amaranth.back.cxxrtl import YosysError
+
     level = 4 if traced else 0
     script = f"read_rtlil <<end_of_rtlil\n{text}\nend_of_rtlil\nwrite_cxxrtl -g{level}\n"
-    converted: str = yosys.run(["-q", "-"], script, ignore_warnings=True)
+    try:
+        converted: str = yosys.run(["-q", "-"], script, ignore_warnings=True)
+    except YosysError as fault:
+        why = str(fault).splitlines()[-1]
+        raise SpikefabError("Yosys failed", "the virtual board", why) from None
     return re.sub(r"(memory_\w+)\.update\(", r"write_memory(\1, ", converted)
 
 

@@ -50,7 +50,7 @@ write_verilog -norename -noattr
         converted: str = yosys.run(["-q", "-"], script, ignore_warnings=True)
     except verilog.YosysError as fault:
         raise SpikefabError(
-            "no Verilog", "Yosys", str(fault), "pip install 'spikefab[rtl]'"
+            "no Verilog", "Yosys", str(fault).splitlines()[-1], "pip install 'spikefab[rtl]'"
         ) from None
     # A simulator need not run `always @*` before something changes, and what is constant stays
     # unknown then. Yosys has them all watch a variable that never changes: let it, once.

@@ -102,3 +102,14 @@ def test_a_folder_on_a_full_disk_is_as_it_was(
     ):
         write_folder(Path("made"), {"a": "today's", "b": "today's" * 100})
     assert contents() == before
+
+
+def test_yosys_on_a_full_disk_is_an_error_of_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = digits_program()
+    monkeypatch.setenv("SPIKEFAB_CACHE", str(tmp_path))
+    said = r"Yosys failed in the virtual board: .*File too large \(os error 27\)$"
+    with pytest.raises(SpikefabError, match=said), full_beyond(10_000):
+        build_virtual(program)
+    assert not list((tmp_path / "kernels").iterdir())
