@@ -84,6 +84,8 @@ def load(path: str | Path) -> Program:
 
 def _read(where: str) -> tuple[dict[str, Any], dict[str, Any]]:
     try:
+        with open(where, "rb"):  # of a file that it cannot open, safe_open says that it is missing
+            pass
         with safe_open(where, framework="numpy") as stored:
             metadata = stored.metadata() or {}
             if KEY not in metadata:

@@ -63,6 +63,14 @@ def folder_at(name):
     return spoil
 
 
+def loop_at(name):
+    def spoil(folder, make):
+        (folder / name).unlink()
+        (folder / name).symlink_to(name)
+
+    return spoil
+
+
 def pipe_at(name):
     return lambda folder, make: os.mkfifo(folder / name)
 
@@ -346,8 +354,10 @@ CASES = {
     "demo's folder in /proc": (nothing, ["demo", "-o", "/proc/demo"], "cannot write in /proc/demo"),
     # ---- programs
     "program missing": (gone("net.spikefab"), RUN, "cannot read", "net.spikefab", "No such file"),
+    "program is a link to itself": (loop_at("net.spikefab"), RUN, "cannot read", "Too many levels"),
+    "program in a file": (nothing, ["rtl", "in.npz/p", "-o", "rtl"], "in.npz/p: Not a directory"),
     "program missing, inspect": (gone("net.spikefab"), INSPECT_PROGRAM, "net.spikefab"),
-    "program is a folder": (folder_at("net.spikefab"), RUN, "net.spikefab"),
+    "program is a folder": (folder_at("net.spikefab"), RUN, "cannot read", "Is a directory"),
     "program is a folder, inspect": (folder_at("net.spikefab"), INSPECT_PROGRAM, "net.spikefab"),
     "program cut": (content("net.spikefab", cut(0.7)), RUN, "net.spikefab"),
     "program cut, inspect": (content("net.spikefab", cut(0.7)), INSPECT_PROGRAM, "net.spikefab"),
