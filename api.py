@@ -1,4 +1,4 @@
-"""Spikefab: from a trained spiking neural network to a bit-exact fixed-point neuromorphic core."""
+"""What `import spikefab` gives: every name in `__all__`."""
 
 from __future__ import annotations
 
@@ -38,8 +38,6 @@ from .compiler.ir.spikes import Recording, SpikeTrain, load_input
 from .compiler.network import Generated, Network, Rows, Triples
 from .compiler.report import Report
 from .emulator.emulator import Emulator
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CHIPS",

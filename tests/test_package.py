@@ -25,7 +25,8 @@ def test_the_wheel_holds_one_package_and_the_demo(tmp_path: Path) -> None:
     assert {n.split("/")[0] for n in names} == {"spikefab", "spikefab-0.1.0.dist-info"}
     modules = {n.split("/")[1] for n in names if n.startswith("spikefab/")}
     assert modules == {
-        "__init__.py", "bench", "boards", "cli", "compiler", "emulator", "examples", "rtl",
+        "__init__.py", "api.py", "bench", "boards", "cli", "compiler", "emulator", "examples",
+        "rtl",
     }  # fmt: skip
     assert "spikefab/examples/digits/digits.nir" in names
     assert not [n for n in names if "/tests/" in n]
