@@ -112,7 +112,8 @@ def _show_network(found: dict[str, Any]) -> None:
     rows = []
     for node in found["nodes"]:
         ranges = "; ".join(
-            f"{k} {p['min']:.4g}..{p['max']:.4g}" if "min" in p else f"{k} {p.get('problem', '')}"
+            f"{k} {p['min']:.4g}..{p['max']:.4g}" if "min" in p
+            else f"{k} {p.get('word') or p.get('problem', '')}"
             for k, p in node["parameters"].items()
         )
         rows.append([node["name"], node["type"], node["shape"], ranges])

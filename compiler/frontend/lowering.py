@@ -6,7 +6,8 @@ the input is constant over a step), tau dv/dt = (v_leak - v) + r I becomes
     v' = (1 - a) v + a v_leak + a r I
 
 so the fraction kept is 1 - a, weights are multiplied by a r, and leak adds a bias of a v_leak. An
-integrator without leak has v' = v + dt r I. The current of a current-based node is stored times
+integrator without leak has v' = v + dt r I. A Threshold is a neuron that keeps nothing: v' = I.
+The current of a current-based node is stored times
 its gain on the potential, a_mem r, so that it adds to v as it is and its weights are multiplied by
 a_syn w_in a_mem r.
 """
@@ -14,15 +15,26 @@ a_syn w_in a_mem r.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..ir.errors import SpikefabError
 from ..network import Floats
-from .nir_graph import SPIKING, Node
+from .nir_graph import RESETTING, Node, Shape, shape_text
 from .profiles import Settings
 
-MODELS = {"IF": "if", "LIF": "lif", "CubaLIF": "cubalif", "LI": "li", "CubaLI": "cubali"}
+MODELS = {
+    "IF": "if",
+    "LIF": "lif",
+    "CubaLIF": "cubalif",
+    "Threshold": "lif",
+    "LI": "li",
+    "CubaLI": "cubali",
+    "I": "li",
+}
 _ROUNDING = 1e-6  # relative; files hold float32
 
 
@@ -38,16 +50,22 @@ class Lowered:
     assumptions: list[str]
 
 
-def lower(node: Node, size: int, settings: Settings, recurrent: bool) -> Lowered:
+def lower(node: Node, shape: Shape, settings: Settings, recurrent: bool) -> Lowered:
     """Lower one neuron node; raises SpikefabError for parameters that no neuron can have."""
-    given = {k: v.astype(np.float64).ravel() for k, v in node.values.items()}
-    assumptions = _said(node, size)
+    given = {k: _spread(v, shape).astype(np.float64) for k, v in node.values.items()}
+    assumptions = _said(node, shape)
     parameters: dict[str, Floats] = {}
     options: dict[str, str] = {}
+    if node.type == "Threshold":
+        options |= {"fires": settings.fires, "reset": "value", "reset_at": "now"}
+        parameters |= {"keep": np.zeros(1), "threshold": given["threshold"]}
+        return Lowered(MODELS[node.type], options, parameters, np.ones(1), "bias", assumptions)
     gain = given["r"]
     bias_name = "bias"
-    if node.type == "IF":
+    if node.type in ("IF", "I"):
         gain = gain * settings.dt
+        if node.type == "I":
+            parameters["keep"] = np.ones(1)
     else:
         tau = "tau_mem" if "tau_mem" in given else "tau"
         keep, lost = _decay(node, tau, given[tau], settings)
@@ -63,7 +81,7 @@ def lower(node: Node, size: int, settings: Settings, recurrent: bool) -> Lowered
     if settings.profile == "snntorch":
         gain = np.ones(1)  # 1 but for rounding, see `not_snntorch`
         parameters |= {k: v.astype(np.float32).astype(np.float64) for k, v in parameters.items()}
-    if node.type in SPIKING:
+    if node.type in RESETTING:
         options |= _firing(node, given, settings, recurrent)
         parameters["threshold"] = given["v_threshold"]
         if settings.reset == "zero":
@@ -119,10 +137,24 @@ def _decay(node: Node, name: str, tau: Floats, settings: Settings) -> tuple[Floa
     return 1.0 - lost, lost
 
 
-def _said(node: Node, size: int) -> list[str]:
+def _spread(values: NDArray[Any], shape: Shape) -> NDArray[Any]:
+    """One value for all, or one per neuron: values of [channels, 1, 1] are given to each."""
+    if values.size in (1, prod(shape)):
+        return values.ravel()
+    return np.broadcast_to(values, shape).ravel()
+
+
+def _said(node: Node, shape: Shape) -> list[str]:
     said = []
-    if node.type in SPIKING and "v_reset" not in node.values:
+    size = prod(shape)
+    if node.type in RESETTING and "v_reset" not in node.values:
         said.append(f"'{node.name}' has no v_reset: 0 is taken.")
-    if size > 1 and all(v.size == 1 for v in node.values.values()):
+    sizes = {v.size: v.shape for v in node.values.values()}
+    if size > 1 and set(sizes) == {1}:
         said.append(f"The parameters of '{node.name}' are single values, for all {size} neurons.")
+    for own in (s for n, s in sizes.items() if n not in (1, size)):
+        said.append(
+            f"The parameters of '{node.name}' of shape {shape_text(own)} are spread over its "
+            f"{shape_text(shape)} neurons."
+        )
     return said

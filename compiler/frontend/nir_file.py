@@ -83,11 +83,11 @@ def read_graph(source: Any) -> tuple[RawNode, str]:
 
 def numbers(value: Any, what: str, where: str, hint: str = "") -> NDArray[Any]:
     """`value` as an array of float32 or float64; raises SpikefabError unless all are finite."""
-    if hasattr(value, "detach"):
-        value = value.detach().cpu().numpy()
     try:
+        if hasattr(value, "detach"):  # a torch tensor
+            value = value.detach().cpu().numpy()
         array = np.asarray(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):
         raise SpikefabError(what, where, "it is not an array of numbers") from None
     if array.dtype.kind not in "iuf":
         raise SpikefabError(f"{what} of type {array.dtype}", where, "it takes numbers")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import networkx as nx
+import numpy as np
 from numpy.typing import NDArray
 
 from ..ir.errors import SpikefabError
@@ -24,6 +25,13 @@ FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "Affine": (("weight", "bias"), ()),
     "Scale": (("scale",), ()),
     "Flatten": ((), ("start_dim", "end_dim", "input_type")),
+    "Conv1d": (("weight", "stride", "padding", "dilation", "groups"), ("bias", "input_shape")),
+    "Conv2d": (("weight", "stride", "padding", "dilation", "groups"), ("bias", "input_shape")),
+    "SumPool2d": (("kernel_size", "stride", "padding"), ()),
+    "AvgPool2d": (("kernel_size", "stride", "padding"), ()),
+    "Delay": (("delay",), ()),
+    "Threshold": (("threshold",), ()),
+    "I": (("r",), ()),
     "IF": (("r", "v_threshold"), ("v_reset",)),
     "LIF": (("tau", "r", "v_leak", "v_threshold"), ("v_reset",)),
     "CubaLIF": (("tau_syn", "tau_mem", "r", "v_leak", "v_threshold"), ("v_reset", "w_in")),
@@ -31,20 +39,28 @@ FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "CubaLI": (("tau_syn", "tau_mem", "r", "v_leak"), ("w_in",)),
 }
 """Required and optional parameters of the node types that can be loaded."""
-NEURONS = ("IF", "LIF", "CubaLIF", "LI", "CubaLI")
-SPIKING = ("IF", "LIF", "CubaLIF")
+RESETTING = ("IF", "LIF", "CubaLIF")
+SPIKING = (*RESETTING, "Threshold")
+READOUTS = ("LI", "CubaLI", "I")
+NEURONS = (*SPIKING, *READOUTS)
 LEAKY = ("LIF", "CubaLIF", "LI", "CubaLI")
+CONVOLUTIONS = ("Conv1d", "Conv2d")
+POOLS = ("SumPool2d", "AvgPool2d")
+WORDS = {"padding"}  # parameters that may be text
 JUNCTION = "port of a nested graph"
+RELAY_THRESHOLD = 0.5
+Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Node:
-    """A node with its parameters as finite float32 or float64 arrays."""
+    """A node with its parameters as finite float32 or float64 arrays, or as words."""
 
     name: str
     type: str
     where: str
     values: dict[str, NDArray[Any]]
+    words: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_neuron(self) -> bool:
@@ -87,7 +103,7 @@ def flatten(raw: RawNode) -> FlatGraph:
     _check_reach(flat)
     _check_linear_loops(flat)
     for output in flat.of_type("Output"):
-        flat.outputs[output.name] = _behind(flat, output)
+        flat.outputs[output.name] = _shown(flat, output)
     return flat
 
 
@@ -161,14 +177,15 @@ def _node(raw: RawNode, name: str, inner: bool) -> Node:
             raw.where,
             f"{raw.type} has {', '.join((*required, *optional)) or 'none'}",
         )
+    words = {k: v for k, v in raw.fields.items() if k in WORDS and isinstance(v, str)}
     hint = "a node without leak is an IF (snnTorch writes a beta of 1 as inf)"
     values = {
         k: numbers(v, f"parameter '{k}'", raw.where, hint if k in ("r", "tau", "tau_mem") else "")
         for k, v in raw.fields.items()
-        if not (k == "input_type" and not _is_numeric(v))
+        if k not in words and not (k == "input_type" and not _is_numeric(v))
     }
     kind = JUNCTION if inner and raw.type in ("Input", "Output") else raw.type
-    return Node(name, kind, raw.where, values)
+    return Node(name, kind, raw.where, values, words)
 
 
 def _is_numeric(value: Any) -> bool:
@@ -236,11 +253,47 @@ def _check_linear_loops(flat: FlatGraph) -> None:
         )
 
 
-def _behind(flat: FlatGraph, output: Node) -> str:
-    """The neurons that an Output shows."""
-    node = output
-    while True:
-        sources = sorted(flat.graph.predecessors(node.name), key=natural)
+def _shown(flat: FlatGraph, output: Node) -> str:
+    """The neurons that an Output shows: those behind it, or a relay of these behind a Delay."""
+    way = _way_back(flat, output)
+    neurons, delays = way[-1], [n for n in way if n.type == "Delay"]
+    if not delays:
+        return neurons.name
+    if neurons.type not in SPIKING:
+        raise SpikefabError(
+            f"{neurons.type} '{neurons.name}' before the Delay",
+            delays[-1].where,
+            "it does not spike, and only spikes can be delayed",
+            "put the Delay before it",
+        )
+    relay = Node(
+        f"{delays[0].name}.relay",
+        "Threshold",
+        delays[0].where,
+        {"threshold": np.array(RELAY_THRESHOLD)},
+    )
+    if flat.nodes.get(relay.name, relay).where != relay.where:
+        raise SpikefabError(
+            f"name '{relay.name}'", flat.nodes[relay.name].where, "relay neurons need it"
+        )
+    if relay.name not in flat.nodes:
+        flat.nodes[relay.name] = relay
+        flat.graph.add_edge(delays[0].name, relay.name)
+        flat.assumptions.append(
+            f"The spikes of '{neurons.name}' reach '{output.name}' through relay neurons "
+            f"'{relay.name}', which take them after the delay."
+        )
+    last = way[way.index(delays[0]) - 1]
+    flat.graph.remove_edge(delays[0].name, last.name)
+    flat.graph.add_edge(relay.name, last.name)
+    return relay.name
+
+
+def _way_back(flat: FlatGraph, output: Node) -> list[Node]:
+    """The nodes from an Output back to the neurons that it shows."""
+    way = [output]
+    while not way[-1].is_neuron:
+        sources = sorted(flat.graph.predecessors(way[-1].name), key=natural)
         if len(sources) > 1:
             listed = ", ".join(repr(s) for s in sources)
             raise SpikefabError(
@@ -251,9 +304,7 @@ def _behind(flat: FlatGraph, output: Node) -> str:
                 "(some exporters lose these after a skip connection)",
             )
         node = flat.nodes[sources[0]]
-        if node.is_neuron:
-            return node.name
-        if node.type not in (JUNCTION, "Flatten"):
+        if not node.is_neuron and node.type not in (JUNCTION, "Flatten", "Delay"):
             raise SpikefabError(
                 f"{node.type} '{node.name}' before the Output",
                 output.where,
@@ -261,3 +312,10 @@ def _behind(flat: FlatGraph, output: Node) -> str:
                 "end the network with LI or spiking neurons (some exporters lose those after an "
                 "addition)",
             )
+        way.append(node)
+    return way
+
+
+def shape_text(shape: Shape) -> str:
+    """A shape as messages give it."""
+    return f"[{', '.join(map(str, shape))}]"

@@ -14,7 +14,18 @@ from ..network import Input, Network, Population
 from .linear_paths import Flow, connections, flows_into_neurons
 from .lowering import Lowered, lower
 from .nir_file import RawNode, numbers, read_graph
-from .nir_graph import FIELDS, LEAKY, SPIKING, FlatGraph, flatten, natural, walk
+from .nir_graph import (
+    FIELDS,
+    LEAKY,
+    READOUTS,
+    RESETTING,
+    SPIKING,
+    WORDS,
+    FlatGraph,
+    flatten,
+    natural,
+    walk,
+)
 from .nir_shapes import infer_shapes
 from .profiles import PROFILES, not_snntorch, settle
 from .recurrence import Recurrence, find_recurrence
@@ -48,14 +59,17 @@ def load(
     settings = settle(
         flat, dt=dt, reset=reset, discretisation=discretisation, fires=fires, profile=profile
     )
-    flows = flows_into_neurons(flat, shapes)
+    flows = flows_into_neurons(flat, shapes, settings.dt)
     _check_sources(flat, flows)
     ends = nx.DiGraph()
     ends.add_nodes_from(n.name for n in flat.nodes.values() if n.is_source)
-    ends.add_edges_from((source, target) for target, f in flows.items() for source in f.maps)
+    ends.add_edges_from(
+        (source, name) for name, f in flows.items() for source in f.sources if 0 in f.delays(source)
+    )
     recurrence = find_recurrence(ends, where)
+    _check_delays(flat, flows, recurrence)
     lowered = {
-        n.name: lower(n, prod(shapes[n.name]), settings, recurrent=ends.has_edge(n.name, n.name))
+        n.name: lower(n, shapes.given[n.name], settings, recurrent=n.name in flows[n.name].sources)
         for n in flat.nodes.values()
         if n.is_neuron
     }
@@ -64,24 +78,40 @@ def load(
     for said in (
         settings.assumptions,
         flat.assumptions,
+        shapes.assumptions,
         *(low.assumptions for low in lowered.values()),
         recurrence.assumptions,
     ):
         network.assumptions.extend(said)
-    _build(network, flat, {n: prod(s) for n, s in shapes.items()}, flows, lowered, recurrence, ends)
+    sizes = {n: prod(s) for n, s in shapes.given.items()}
+    _build(network, flat, sizes, flows, lowered, recurrence, ends)
     return network
 
 
 def _check_sources(flat: FlatGraph, flows: dict[str, Flow]) -> None:
     for name, flow in flows.items():
-        for source in flow.maps:
-            if flat.nodes[source].type in ("LI", "CubaLI"):
+        for source in flow.sources:
+            if flat.nodes[source].type in READOUTS:
                 raise SpikefabError(
                     f"{flat.nodes[source].type} '{source}' that feeds neurons",
                     flat.nodes[name].where,
                     "it does not spike, and only spikes travel between neurons",
                     "use it as a readout before an Output",
                 )
+
+
+def _check_delays(flat: FlatGraph, flows: dict[str, Flow], recurrence: Recurrence) -> None:
+    """A Delay of a step or more closes a loop by itself; beside one of 0 steps it is unclear."""
+    for source, target in sorted(recurrence.delayed):
+        delays = flows[target].delays(source)
+        if len(delays) > 1:
+            raise SpikefabError(
+                f"delays of {', '.join(map(str, delays))} steps from '{source}' in a loop",
+                flat.nodes[target].where,
+                "that of 0 steps takes the step of delay that a loop needs, and the file leaves "
+                "open whether the others take it too",
+                "give each a Delay of 1 step or more",
+            )
 
 
 def _build(
@@ -113,12 +143,13 @@ def _build(
     for name in lowered:
         target = parts[name]
         assert isinstance(target, Population)
-        for source, weights in flows[name].maps.items():
+        for source in flows[name].sources:
+            synapses, delay = connections(flows[name], source)
             network.connect(
                 parts[source],
                 target,
-                connections(weights),
-                delay=1 if (source, name) in recurrence.delayed else 0,
+                synapses,
+                delay=delay + ((source, name) in recurrence.delayed),
                 gain=lowered[name].gain,
             )
 
@@ -143,27 +174,30 @@ def describe(source: str | os.PathLike[str] | nir.NIRGraph) -> dict[str, Any]:
     if not unsupported:
         try:
             flat = flatten(raw)
-            shapes = infer_shapes(flat)
-            outputs = flat.outputs
-            _check_sources(flat, flows_into_neurons(flat, shapes))
+            inferred = infer_shapes(flat)
+            shapes, outputs = inferred.given, flat.outputs
+            _check_sources(flat, flows_into_neurons(flat, inferred, None))
             fits = {p: str((p == "snntorch" and not_snntorch(flat)) or "") for p in PROFILES}
         except SpikefabError as fault:
             unsupported.append(str(fault))
     types = {n.type for n in walk(raw)}
     undetermined = [{"name": "dt", "flag": "--dt SECONDS", "why": "NIR holds no time step"}]
-    if types & set(SPIKING):
-        undetermined += [
+    if types & set(RESETTING):
+        undetermined.append(
             {
                 "name": "reset",
                 "flag": "--reset zero|subtract",
                 "why": "NIR holds a v_reset but no word on subtraction",
-            },
+            }
+        )
+    if types & set(SPIKING):
+        undetermined.append(
             {
                 "name": "fires",
                 "flag": "--fires '>'|'>='",
                 "why": "NIR's equations say v > v_threshold, which is taken if nothing is said",
-            },
-        ]
+            }
+        )
     if types & set(LEAKY):
         undetermined.append(
             {
@@ -186,6 +220,9 @@ def describe(source: str | os.PathLike[str] | nir.NIRGraph) -> dict[str, Any]:
 def _node(raw: RawNode, shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     parameters: dict[str, Any] = {}
     for key, value in raw.fields.items():
+        if key in WORDS and isinstance(value, str):
+            parameters[key] = {"word": value}
+            continue
         try:
             array = numbers(value, f"parameter '{key}'", raw.where)
         except SpikefabError as fault:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..ir.errors import SpikefabError
-from .nir_graph import LEAKY, SPIKING, FlatGraph, Node
+from .nir_graph import LEAKY, RESETTING, SPIKING, FlatGraph, Node
 
 PROFILES = ("nir", "snntorch")
 CHOICES = {
@@ -104,7 +104,7 @@ def settle(
 def open_points(flat: FlatGraph) -> list[str]:
     """Of dt, reset and discretisation, what this network needs to know."""
     points = ["dt"]
-    if flat.of_type(*SPIKING):
+    if flat.of_type(*RESETTING):
         points.append("reset")
     if flat.of_type(*LEAKY):
         points.append("discretisation")
@@ -194,8 +194,8 @@ def _assumptions(settings: Settings, flat: FlatGraph, asked: dict[str, str | Non
     said = ["Every potential and current starts at 0: NIR has no initial values."]
     if settings.reset and settings.profile is None:
         said.append("A reset acts in the step of its spike.")
-        if asked["fires"] is None:
-            said.append("A neuron fires when v > v_threshold, as NIR's equations say.")
+    if flat.of_type(*SPIKING) and settings.profile is None and asked["fires"] is None:
+        said.append("A neuron fires when v > v_threshold, as NIR's equations say.")
     if settings.profile == "nir":
         for name, default in (("reset", "zero"), ("fires", ">")):
             if asked[name] not in (None, default):

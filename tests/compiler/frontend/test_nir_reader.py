@@ -260,9 +260,9 @@ PORT = {"type": "Output", "shape": np.array([3])}
 INNER = {"type": "Input", "shape": np.array([3])}
 LI3 = neurons("LI", 3)
 REFUSED = {
-    "unknown type": (change("cells", type="Wibble"), "node type Wibble", "'cells'"),
-    "convolution": (
-        change("fc", type="Conv2d"), "node type Conv2d in node 'fc' of", "not supported; Spikefab"
+    "unknown type": (
+        change("cells", type="Wibble"), "node type Wibble in node 'cells' of",
+        "not supported; Spikefab loads Input, Output, Linear"
     ),
     "no type": (change("cells", type=None), "no node type", "'cells'"),
     "odd parameter": (change("fc", stride=1), "parameter 'stride' in node 'fc'"),
@@ -518,7 +518,7 @@ def test_describe_says_what_the_file_holds_and_leaves_open(write_nir, nodes, cha
 
 
 def test_describe_lists_every_unsupported_node(write_nir, nodes, chain):
-    nodes["fc"]["type"], nodes["cells"]["type"] = "Conv1d", "Threshold"
+    nodes["fc"]["type"], nodes["cells"]["type"] = "Conv3d", "Wibble"
     told = describe(write_nir(nodes, chain))
     assert len(told["unsupported"]) == 2
-    assert "node type Conv1d in node 'fc'" in told["unsupported"][1]
+    assert "node type Conv3d in node 'fc'" in told["unsupported"][1]
