@@ -141,8 +141,9 @@ def _delayed(node: Node, flow: Flow, shapes: Shapes, dt: float | None) -> Flow:
         return Flow({(source, k + kinds[0]): m for (source, k), m in flow.maps.items()})
     maps: dict[tuple[str, int], Map] = {}
     for (source, k), m in flow.maps.items():
+        whole = linear.sparse(m)
         for own in kinds:
-            part = linear.columns(m, steps == own)
+            part = linear.columns(whole, steps == own)
             key = (source, k + own)
             maps[key] = linear.add(maps[key], part) if key in maps else part
     return Flow({key: m for key, m in maps.items() if m.nnz})

@@ -54,9 +54,9 @@ def apply(values: Floats, after: Map) -> Floats:
     return values * after if after.ndim == 1 else np.asarray(values @ after.astype(np.float64))
 
 
-def columns(a: Map, kept: NDArray[np.bool_]) -> Any:
-    """A map as a sparse matrix with only those columns."""
-    part = sparse(a) @ sp.diags_array(kept.astype(a.dtype), format="csr")
+def columns(a: Any, kept: NDArray[np.bool_]) -> Any:
+    """A sparse map with only those columns."""
+    part = a @ sp.diags_array(kept.astype(a.dtype), format="csr")
     part.eliminate_zeros()
     return part
 
