@@ -13,6 +13,7 @@ from .boards.virtual import Faults
 from .boards.waveform import write_waveform
 from .compiler.compile import compile_network
 from .compiler.float_reference import FloatReference
+from .compiler.frontend.nir_data import from_nir_data, to_nir_data
 from .compiler.frontend.nir_reader import load
 from .compiler.ir.chip import CHIPS, ChipSpec
 from .compiler.ir.device import Device
@@ -69,6 +70,7 @@ __all__ = [
     "compile",
     "decay",
     "diff",
+    "from_nir_data",
     "load",
     "load_input",
     "load_program",
@@ -82,6 +84,7 @@ __all__ = [
     "select",
     "shift",
     "table",
+    "to_nir_data",
     "wrap",
     "write_waveform",
 ]

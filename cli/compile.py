@@ -6,8 +6,9 @@ from typing import Any
 
 import click
 
-from .. import Report, compile, load, load_input, save_program
+from .. import Report, compile, load, save_program
 from .console import check_output, say, say_json, share, table
+from .inputs import read_input
 
 
 @click.command("compile")
@@ -40,7 +41,8 @@ def compile_command(
     network = load(net, **reading)
     spikes = None
     if calibrate is not None:
-        spikes = load_input(calibrate, {i.name: i.size for i in network.inputs})
+        ports = {i.name: i.size for i in network.inputs}
+        spikes = read_input(calibrate, ports, network.settings).spikes
     program, report = compile(
         network,
         chip,

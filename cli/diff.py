@@ -7,17 +7,18 @@ from typing import Any
 
 import click
 
-from .. import SpikefabError, load_input, load_program, write_waveform
+from .. import SpikefabError, load_program, write_waveform
 from ..boards.diff import Comparison
 from ..boards.diff import diff as compare
 from ..compiler.ir.spikes import save_input
 from .console import check_output, progress, say, say_json
 from .devices import build_virtual, open_device
+from .inputs import program_input
 
 
 @click.command()
 @click.argument("program")
-@click.option("--input", "input_file", help="Spikes (.npz). Without it, a run without input.")
+@click.option("--input", "input_file", help="Spikes (.npz, .csv, NIR data); default: none.")
 @click.option("--steps", type=click.IntRange(1), help="Default: to the last input.")
 @click.option("--devices", required=True, metavar="A,B", help="Of emulator, virtual and ports.")
 @click.option("--baud", type=click.IntRange(1), help="Of the ports; default: the board's.")
@@ -41,9 +42,7 @@ def diff(
     loaded = load_program(program)
     if input_file is None and steps is None:
         raise SpikefabError("nothing to run", "spikefab diff", hint="give --input or --steps")
-    spikes = None
-    if input_file is not None:
-        spikes = load_input(input_file, {i.name: i.size for i in loaded.inputs})
+    given = program_input(input_file, loaded, steps)
     if waveform is not None:
         build_virtual(loaded, traced=True)
     with (
@@ -51,7 +50,7 @@ def diff(
         open_device(names[1], loaded, baud=baud) as b,
         progress("comparing") as report,
     ):
-        found = compare(a, b, spikes, steps, progress=report)
+        found = compare(a, b, given.spikes, given.steps, progress=report)
     if found.replay is not None:
         save_input(replay, found.replay)
     if found.first is not None and waveform is not None:

@@ -14,8 +14,9 @@ from typing import Any
 
 import click
 
-from .. import Emulator, SpikefabError, load_input, load_program
+from .. import Emulator, SpikefabError, load_program
 from .console import progress, say, say_json
+from .inputs import program_input
 
 SUMS = "spikefab.sha256"
 
@@ -23,7 +24,7 @@ SUMS = "spikefab.sha256"
 @click.command()
 @click.argument("program")
 @click.option("-o", "--output", required=True, metavar="DIR", help="The folder to write.")
-@click.option("--input", "input_file", help="Spikes (.npz) that the simulation gives.")
+@click.option("--input", "input_file", help="Spikes that the simulation gives.")
 @click.option("--steps", type=click.IntRange(1), help="Default: to the last input, 1 without.")
 @click.option(
     "--target", type=click.Choice(["generic", "ice40"]), default="generic", show_default=True,
@@ -48,12 +49,10 @@ def rtl(
     folder = Path(output)
     check_folder(folder, NAMES)
     loaded = load_program(program)
-    spikes = None
-    if input_file is not None:
-        spikes = load_input(input_file, {i.name: i.size for i in loaded.inputs})
+    given = program_input(input_file, loaded, steps)
     with progress("exporting") as report:
         report(0, 1)
-        made = export(loaded, Emulator(loaded), spikes, steps, target)
+        made = export(loaded, Emulator(loaded), given.spikes or None, given.steps, target)
     write_folder(folder, made.files)
     summary = {
         "program": loaded.hash,

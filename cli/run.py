@@ -6,20 +6,23 @@ from typing import Any
 
 import click
 
-from .. import Program, Recording, SpikefabError, load_input, load_program
+from .. import Program, Recording, SpikefabError, load_program
+from ..compiler.frontend.nir_data import SUFFIXES, save_nir_data, seconds_per_step
 from .console import check_output, progress, say, say_json
 from .devices import open_device
+from .inputs import program_input
 
 
 @click.command()
 @click.argument("program")
-@click.option("--input", "input_file", help="Spikes (.npz). Without it, a run without input.")
+@click.option("--input", "input_file", help="Spikes (.npz, .csv, NIR data); default: none.")
 @click.option("--steps", type=click.IntRange(0), help="Default: to the last input.")
 @click.option("--device", default="emulator", show_default=True, metavar="D",
               help="emulator, virtual, or a port.")
 @click.option("--baud", type=click.IntRange(1), help="Of a port; default: the board's.")
 @click.option("--record", multiple=True, metavar="NAME", help="POPULATION or POPULATION.VARIABLE.")
-@click.option("-o", "--output", help="Where to write spikes, values, records, cycles (.npz).")
+@click.option("-o", "--output", help="Where to write spikes, values, records and cycles (.npz), or "
+              "all but cycles as NIR data (.h5).")
 @click.option("--threads", type=click.IntRange(1, 64), default=1, show_default=True)
 @click.option("--cycles/--no-cycles", default=True, show_default=True, help="Count clock cycles.")
 @click.option("--checkpoint", help="Run without draining, then write the chip's state here.")
@@ -48,12 +51,14 @@ def run(
         if path is not None:
             check_output(path)
     loaded = load_program(program)
+    as_nir = output is not None and output.endswith(SUFFIXES)
+    if as_nir:
+        seconds_per_step(loaded)
     if input_file is None and steps is None:
         raise SpikefabError("nothing to run", "spikefab run", hint="give --input or --steps")
-    spikes = None
-    if input_file is not None:
-        spikes = load_input(input_file, {i.name: i.size for i in loaded.inputs})
-    if (checkpoint or resume) and spikes and any(t.sample is not None for t in spikes.values()):
+    given = program_input(input_file, loaded, steps)
+    batch = any(t.sample is not None for t in given.spikes.values())
+    if (checkpoint or resume) and batch:
         raise SpikefabError("a batch with a checkpoint", "spikefab run", "samples restart the chip")
     with open_device(
         device, loaded, threads=threads, counts=cycles, baud=baud
@@ -61,11 +66,18 @@ def run(
         if resume is not None:
             opened.resume(resume)
         recording = opened.run(
-            spikes, steps, record=record, drain=checkpoint is None, progress=report
+            given.spikes,
+            given.steps,
+            samples=given.samples,
+            record=record,
+            drain=checkpoint is None,
+            progress=report,
         )
         if checkpoint is not None:
             opened.checkpoint(checkpoint)
-    if output is not None:
+    if output is not None and as_nir:
+        save_nir_data(output, recording, loaded)
+    elif output is not None:
         recording.save(output)
     summary = {"device": device, **summarise(loaded, recording)}
     if as_json:

@@ -21,7 +21,7 @@ from ..ir.errors import SpikefabError
 from .hdf5_probe import harm
 
 MAX_DEPTH = 32  # graphs within graphs
-_FAULTS = (
+FAULTS = (
     OSError,
     RuntimeError,
     KeyError,
@@ -89,7 +89,7 @@ def numbers(value: Any, what: str, where: str, hint: str = "") -> NDArray[Any]:
         array = np.asarray(value)
     except (TypeError, ValueError, RuntimeError):
         raise SpikefabError(what, where, "it is not an array of numbers") from None
-    if array.dtype.kind not in "iuf":
+    if array.dtype.kind not in "biuf":
         raise SpikefabError(f"{what} of type {array.dtype}", where, "it takes numbers")
     small = array.dtype.kind == "f" and array.dtype.itemsize <= 4
     array = np.asarray(array, np.float32 if small else np.float64)
@@ -112,27 +112,38 @@ def check_room(needed: int, what: str, where: str) -> None:
         )
 
 
+def check_hdf5(name: str) -> None:
+    """Raise SpikefabError unless a file is HDF5 that its library survives, or OSError."""
+    if not os.path.exists(name):
+        raise SpikefabError("cannot read", name, "no such file")
+    if os.path.isdir(name):
+        raise SpikefabError("cannot read", name, "it is a directory")
+    with open(name, "rb"):
+        pass
+    if not h5py.is_hdf5(name):
+        raise SpikefabError("not a NIR file", name, "it is not HDF5, or its start is damaged")
+    if why := harm(name):
+        raise SpikefabError("not a NIR file", name, why)
+
+
 def _from_file(name: str) -> RawNode:
     try:
-        if not os.path.exists(name):
-            raise SpikefabError("cannot read", name, "no such file")
-        if os.path.isdir(name):
-            raise SpikefabError("cannot read", name, "it is a directory")
-        with open(name, "rb"):
-            pass
-        if not h5py.is_hdf5(name):
-            raise SpikefabError("not a NIR file", name, "it is not HDF5, or its start is damaged")
-        if why := harm(name):
-            raise SpikefabError("not a NIR file", name, why)
+        check_hdf5(name)
         with h5py.File(name, "r") as stored:
             top = stored.get("node")
             if not isinstance(top, h5py.Group):
-                raise SpikefabError("not a NIR file", name, "the HDF5 file has no group 'node'")
+                data = stored.attrs.get("__type__") == "NIRGraphData"
+                raise SpikefabError(
+                    "not a NIR file",
+                    name,
+                    "it holds NIR data, no graph" if data else "the HDF5 file has no group 'node'",
+                    "give it to --input" if data else "",
+                )
             return _from_group(top, "", name, 0)
     except RecursionError:
         raise SpikefabError("not a NIR file", name, "its groups hold each other") from None
-    except _FAULTS as fault:
-        raise SpikefabError("cannot read", name, _reason(fault)) from None
+    except FAULTS as fault:
+        raise SpikefabError("cannot read", name, reason(fault)) from None
 
 
 def _from_group(group: Any, name: str, file: str, depth: int) -> RawNode:
@@ -150,8 +161,8 @@ def _from_group(group: Any, name: str, file: str, depth: int) -> RawNode:
                 children = {child: item[child] for child in item}
             elif key != "metadata":
                 raise SpikefabError(f"group '{key}'", where, "a node holds datasets")
-        except _FAULTS as fault:
-            raise SpikefabError(f"damaged '{key}'", where, _reason(fault)) from None
+        except FAULTS as fault:
+            raise SpikefabError(f"damaged '{key}'", where, reason(fault)) from None
     kind = fields.pop("type", None)
     if not isinstance(kind, str):
         raise SpikefabError("no node type", where, "every node has a text 'type'")
@@ -227,7 +238,7 @@ def _where(name: str, source: str) -> str:
     return f"node '{name}' of {source}" if name else source
 
 
-def _reason(fault: BaseException) -> str:
+def reason(fault: BaseException) -> str:
     """What HDF5 says in the parentheses of its message, or the message."""
     if isinstance(fault, MemoryError):
         return "it does not fit in memory"

@@ -112,10 +112,9 @@ def _taken(node: Node, source: Shape) -> Shape:
 
 def _spreads(own: Shape, whole: Shape) -> bool:
     """Whether parameters of shape `own`, such as [channels, 1, 1], stand for all of `whole`."""
-    try:
-        return len(own) > 1 and np.broadcast_shapes(own, whole) == whole
-    except ValueError:
+    if len(own) != len(whole):
         return False
+    return all(a in (1, b) for a, b in zip(own, whole, strict=True))
 
 
 def _given(node: Node, taken: Shape) -> Shape:

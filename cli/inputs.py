@@ -1,0 +1,28 @@
+"""Input files of any kind that a run takes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from .. import Program, load_input
+from ..compiler.frontend.nir_data import GivenInput, from_nir_data, is_hdf5, step_length
+
+
+def read_input(path: str, ports: Mapping[str, int], settings: Mapping[str, str]) -> GivenInput:
+    """Spikes by input from an .npz, a .csv or NIR data; settings: of the network or program.
+
+    Raises SpikefabError for a file that cannot be read, or does not fit.
+    """
+    if is_hdf5(path):
+        return from_nir_data(path, ports, step_length(settings))
+    return GivenInput(load_input(path, ports))
+
+
+def program_input(path: str | None, program: Program, steps: int | None) -> GivenInput:
+    """Input for a program, none without a path; `steps`, if given, win over the file's."""
+    if path is None:
+        return GivenInput({}, steps)
+    ports = {i.name: i.size for i in program.inputs}
+    given = read_input(path, ports, program.notes.get("settings", {}))
+    return given if steps is None else dataclasses.replace(given, steps=steps)
