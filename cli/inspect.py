@@ -119,6 +119,8 @@ def _show_network(found: dict[str, Any]) -> None:
         rows.append([node["name"], node["type"], node["shape"], ranges])
     table(found["file"], ["node", "type", "shape", "parameters"], rows)
     say("edges: " + ", ".join(f"{a} -> {b}" for a, b in found["edges"]))
+    for c in found["connections"]:
+        say(f"connection '{c['source']}' to '{c['target']}': {c['synapses']} synapses")
     for gap in found["undetermined"]:
         say(f"not in the file: {gap['name']} ({gap['flag']}): {gap['why']}")
     for profile, why_not in found["profiles"].items():

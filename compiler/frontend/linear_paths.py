@@ -40,6 +40,10 @@ class Flow:
         """The delays of the ways from a source."""
         return sorted(delay for name, delay in self.maps if name == source)
 
+    def synapses(self, source: str) -> int:
+        """How many weights from a source are not 0."""
+        return sum(linear.synapses(m) for (name, _), m in self.maps.items() if name == source)
+
 
 def flows_into_neurons(flat: FlatGraph, shapes: Shapes, dt: float | None) -> dict[str, Flow]:
     """What every neuron node takes, as a function of inputs and neurons.

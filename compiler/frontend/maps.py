@@ -71,6 +71,11 @@ def is_finite(a: Map) -> bool:
     return bool(np.isfinite(a.data if sp.issparse(a) else a).all())
 
 
+def synapses(a: Map) -> int:
+    """How many entries are not 0."""
+    return int(np.count_nonzero(a.data if sp.issparse(a) else a))
+
+
 def _rows(product: Floats, full: NDArray[np.int64], rows: int) -> Any:
     """A sparse matrix of so many rows that has those of `product` at `full`."""
     width = product.shape[1]

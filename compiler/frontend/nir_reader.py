@@ -158,7 +158,7 @@ def describe(source: str | os.PathLike[str] | nir.NIRGraph) -> dict[str, Any]:
     """What a NIR file holds, as plain JSON-ready values.
 
     `nodes`: name, type, shape of the output (None if unknown), range of each parameter; `edges`;
-    `undetermined`: what `load` must be told, with its flag; `profiles`: for each, why it does not
+    `connections`: between inputs and neurons, with the number of synapses; `undetermined`: what `load` must be told, with its flag; `profiles`: for each, why it does not
     fit (empty if it does); `unsupported`: what keeps the file from being loaded. Raises
     SpikefabError only for a file that cannot be read.
     """
@@ -171,12 +171,19 @@ def describe(source: str | os.PathLike[str] | nir.NIRGraph) -> dict[str, Any]:
     shapes: dict[str, tuple[int, ...]] = {}
     fits: dict[str, str] = {}
     outputs: dict[str, str] = {}
+    connected: list[dict[str, Any]] = []
     if not unsupported:
         try:
             flat = flatten(raw)
             inferred = infer_shapes(flat)
             shapes, outputs = inferred.given, flat.outputs
-            _check_sources(flat, flows_into_neurons(flat, inferred, None))
+            flows = flows_into_neurons(flat, inferred, None)
+            _check_sources(flat, flows)
+            connected = [
+                {"source": source, "target": name, "synapses": flow.synapses(source)}
+                for name, flow in flows.items()
+                for source in flow.sources
+            ]
             fits = {p: str((p == "snntorch" and not_snntorch(flat)) or "") for p in PROFILES}
         except SpikefabError as fault:
             unsupported.append(str(fault))
@@ -211,6 +218,7 @@ def describe(source: str | os.PathLike[str] | nir.NIRGraph) -> dict[str, Any]:
         "nodes": [_node(n, shapes) for n in walk(raw)],
         "edges": _edges(raw, ""),
         "outputs": outputs,
+        "connections": connected,
         "undetermined": undetermined,
         "profiles": fits,
         "unsupported": unsupported,

@@ -65,6 +65,7 @@ def test_inspection_shows_the_padding_of_a_convolution(conv, command):
     said = command("inspect", "net.nir")
     assert said.status == 0
     assert "padding same" in " ".join(said.out.split())
+    assert "connection 'input' to 'cells': 320 synapses" in said.out
     assert "not supported" not in said.out
 
 

@@ -249,6 +249,10 @@ def test_inspection_shows_shapes_and_words(write_nir):
     (node,) = (n for n in told["nodes"] if n["name"] == "conv")
     assert node["shape"] == [3, 6, 4]
     assert node["parameters"]["padding"] == {"word": "same"}
+    inside = (3 * 6 - 2) * (3 * 4 - 2)  # places of a 3 x 3 kernel without the padding
+    assert told["connections"] == [
+        {"source": "input", "target": "cells", "synapses": 3 * 2 * inside}
+    ]
 
 
 POOL = {"type": "SumPool2d", "kernel_size": 2, "stride": 2, "padding": 0}
