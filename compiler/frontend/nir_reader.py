@@ -158,9 +158,10 @@ def describe(source: str | os.PathLike[str] | nir.NIRGraph) -> dict[str, Any]:
     """What a NIR file holds, as plain JSON-ready values.
 
     `nodes`: name, type, shape of the output (None if unknown), range of each parameter; `edges`;
-    `connections`: between inputs and neurons, with the number of synapses; `undetermined`: what `load` must be told, with its flag; `profiles`: for each, why it does not
-    fit (empty if it does); `unsupported`: what keeps the file from being loaded. Raises
-    SpikefabError only for a file that cannot be read.
+    `outputs`: the neurons that each Output shows; `connections`: between inputs and neurons, with
+    the number of synapses; `undetermined`: what `load` must be told, with its flag; `profiles`: for
+    each, why it does not fit (empty if it does); `unsupported`: what keeps the file from being
+    loaded. Raises SpikefabError only for a file that cannot be read.
     """
     raw, where = read_graph(source)
     unsupported = [

@@ -59,7 +59,9 @@ def window(node: Node, source: Shape) -> Window:
         groups = _numbers(node, "groups", 1, least=1)[0]
         if channels % groups:
             raise SpikefabError(
-                f"{groups} groups", node.where, f"they do not divide its {channels} output channels"
+                f"{groups} groups",
+                node.where,
+                f"they do not divide its {channels} output channels",
             )
         taken = _input(node, source, inputs * groups, axes)
         dilation = _numbers(node, "dilation", axes, least=1)
@@ -182,6 +184,7 @@ def _input(node: Node, source: Shape, channels: int | None, axes: int) -> Shape:
                 f"'input_shape' = {shape_text(declared)}",
                 node.where,
                 f"what feeds it has {shape_text(taken[1:])}",
+                "leave it out, or correct the shapes before it",
             )
     return taken
 

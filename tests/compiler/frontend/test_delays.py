@@ -98,11 +98,16 @@ def test_a_delay_before_an_output_becomes_relay_neurons_and_is_said():
     assert any("'cells' reach 'output' through relay neurons" in a for a in network.assumptions)
 
 
-def test_two_outputs_share_the_relay_of_a_delay():
+@pytest.mark.parametrize("between", [[], ["flat"]])
+def test_two_outputs_share_the_relay_of_a_delay(between):
     ends, out = port(2)
     nodes = {**ends, "cells": neurons(2), "d": nir.Delay(np.full(2, DT)), **out}
-    edges = [*pairwise(nodes), ("d", "again")]
-    network = load(graph({**nodes, "again": nir.Output(np.array([2]))}, edges), **STEP)
+    nodes |= {"again": nir.Output(np.array([2]))}
+    if between:
+        nodes["flat"] = nir.Flatten({"input": np.array([2])}, 0)
+    way = ["input", "cells", "d", *between]
+    edges = [*pairwise(way), (way[-1], "output"), (way[-1], "again")]
+    network = load(graph(nodes, edges), **STEP)
     assert {p.name for p in network.populations} == {"cells", "d.relay"}
 
 
