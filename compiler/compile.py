@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 
 from .float_reference import FloatRecording, FloatReference
-from .ir.chip import AUTO, ChipSpec, chip
+from .ir.chip import AUTO, BOUNDS, ChipSpec, chip
 from .ir.device import Device
 from .ir.errors import SpikefabError
 from .ir.program import Program
@@ -18,7 +18,7 @@ from .passes.emit import emit
 from .passes.expand import expand
 from .passes.partition import partition
 from .passes.quantise import quantise
-from .passes.retime import retime
+from .passes.retime import retime, slots
 from .report import Fidelity, Report, measure, report
 
 
@@ -45,7 +45,8 @@ def compile_network(
         raise SpikefabError("no population", "the network")
     bits = _weight_bits(network, weight_bits)
     if spec.name == AUTO.name:
-        spec = dataclasses.replace(spec, weight_bits=max(bits.values()))
+        most = BOUNDS["delay_slots"][1]
+        spec = dataclasses.replace(spec, weight_bits=max(bits.values()), delay_slots=most)
     for name, width in bits.items():
         if width > spec.weight_bits:
             raise SpikefabError(
@@ -59,6 +60,10 @@ def compile_network(
     draft = expand(Draft(network, spec, bits))
     draft = quantise(draft, ranges)
     draft = retime(draft, dilate)
+    if spec.name == AUTO.name:
+        needed = 1 << (slots(draft) - 1).bit_length()
+        fitting = dataclasses.replace(draft.chip, delay_slots=max(needed, AUTO.delay_slots))
+        draft = dataclasses.replace(draft, chip=fitting)
     notes = {
         "settings": network.settings,
         "assumptions": list(network.assumptions),

@@ -49,7 +49,7 @@ class ChipSpec:
     neuron_latency: int = 8
 
     def __post_init__(self) -> None:
-        for name, (lo, hi) in _RANGES.items():
+        for name, (lo, hi) in BOUNDS.items():
             value = getattr(self, name)
             if type(value) is not int or not lo <= value <= hi:
                 raise SpikefabError(
@@ -126,7 +126,7 @@ class ChipSpec:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-_RANGES = {
+BOUNDS = {
     "cores": (1, UNLIMITED),
     "neurons": (1, 65_536),
     "axons": (1, UNLIMITED),

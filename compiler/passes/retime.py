@@ -51,6 +51,20 @@ def retime(draft: Draft, dilate: bool = False) -> Draft:
     return result
 
 
+def slots(draft: Draft) -> int:
+    """How many delay slots the longest delay of a timed draft needs."""
+    assert draft.timing is not None
+    timing = draft.timing
+    return 1 + max(
+        (
+            delay + timing.period * (_most_delay(x) - x.delay)
+            for x, delay in zip(draft.network.projections, timing.delay, strict=True)
+            if not _is_empty(x)
+        ),
+        default=0,
+    )
+
+
 def check(draft: Draft) -> None:
     """Raise SpikefabError unless every synapse lands on the step it should, and fits the chip."""
     timing, network = draft.timing, draft.network

@@ -77,7 +77,7 @@ NETWORKS = {
     "conv dilation": ({"conv": {"padding": 0, "dilation": 2}}, "kernel of [3, 3]", "'conv'"),
     "delay between steps": ({"delay": {"delay": 0.0015}}, "1.5 steps of dt", "'delay'", "a dt of"),
     "delay after a bias": ({"conv": {"bias": np.ones(2)}}, "a bias before a Delay", "put the"),
-    "delay beyond the chip": ({"delay": {"delay": 0.1}}, "64 delay slots; it needs 101", "'cells'"),
+    "delay beyond a chip": ({"delay": {"delay": 2.0}}, "1024 delay slots; it needs 2001"),
     "shape": ({"output": {"shape": np.array([2, 4, 5])}}, "[2, 4, 6] from 'cells'", "'output'"),
     "two axes of three": ({"cells": {"r": np.ones((4, 6))}}, "'delay' in node 'cells'", "[4, 6]"),
 }

@@ -152,6 +152,19 @@ def test_a_delay_beyond_the_chip_names_the_slots_it_needs():
         sf.compile(network, "up5k")
 
 
+def test_chip_auto_has_the_slots_of_the_longest_delay():
+    ends, out = port(1)
+    for steps, slots in ((1, 64), (64, 128), (1023, 1024)):
+        nodes = {**ends, "d": nir.Delay(np.full(1, steps * DT)), "c": neurons(1, 0.5), **out}
+        program, _ = sf.compile(load(graph(nodes), **STEP))
+        assert program.chip.delay_slots == slots
+        run = sf.Emulator(program).run(sf.SpikeTrain.of([0], [0]), steps + 1)
+        assert run.spikes["c"].step.tolist() == [steps]
+    nodes["d"] = nir.Delay(np.full(1, 1024 * DT))
+    with pytest.raises(SpikefabError, match=r"'auto' has 1024 delay slots; it needs 1025"):
+        sf.compile(load(graph(nodes), **STEP))
+
+
 def test_a_long_heterogeneous_delay_over_many_synapses_stays_sparse():
     n = 400
     steps = np.arange(n) % 60
