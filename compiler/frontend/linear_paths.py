@@ -140,17 +140,14 @@ def _delayed(node: Node, flow: Flow, shapes: Shapes, dt: float | None) -> Flow:
             "put the Delay before the node with the bias",
         )
     steps = _steps(node, _spread(node, "delay", shapes), dt)
-    kinds = np.unique(steps).tolist()
-    if len(kinds) == 1:
-        return Flow({(source, k + kinds[0]): m for (source, k), m in flow.maps.items()})
+    if (steps == steps[0]).all():
+        return Flow({(source, k + int(steps[0])): m for (source, k), m in flow.maps.items()})
     maps: dict[tuple[str, int], Map] = {}
     for (source, k), m in flow.maps.items():
-        whole = linear.sparse(m)
-        for own in kinds:
-            part = linear.columns(whole, steps == own)
+        for own, part in linear.split(m, steps).items():
             key = (source, k + own)
             maps[key] = linear.add(maps[key], part) if key in maps else part
-    return Flow({key: m for key, m in maps.items() if m.nnz})
+    return Flow(maps)
 
 
 def _steps(node: Node, seconds: Floats, dt: float | None) -> NDArray[np.int64]:

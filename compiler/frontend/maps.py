@@ -54,11 +54,19 @@ def apply(values: Floats, after: Map) -> Floats:
     return values * after if after.ndim == 1 else np.asarray(values @ after.astype(np.float64))
 
 
-def columns(a: Any, kept: NDArray[np.bool_]) -> Any:
-    """A sparse map with only those columns."""
-    part = a @ sp.diags_array(kept.astype(a.dtype), format="csr")
-    part.eliminate_zeros()
-    return part
+def split(a: Map, kind: NDArray[np.int64]) -> dict[int, Any]:
+    """A map cut into sparse ones, by the kind [target] of its columns; empty ones are left out."""
+    whole = sparse(a).tocoo()
+    entry = kind[whole.coords[1]]
+    order = np.argsort(entry, kind="stable")
+    kinds, first = np.unique(entry[order], return_index=True)
+    parts = np.split(order, first[1:]) if len(kinds) else []
+    return {
+        int(k): sp.csr_array(
+            (whole.data[part], (whole.coords[0][part], whole.coords[1][part])), shape=whole.shape
+        )
+        for k, part in zip(kinds, parts, strict=True)
+    }
 
 
 def sparse(a: Map) -> Any:

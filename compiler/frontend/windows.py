@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -18,7 +17,8 @@ from ..ir.errors import SpikefabError
 from .nir_file import check_room
 from .nir_graph import CONVOLUTIONS, POOLS, Node, Shape, shape_text
 
-_LONGEST = 1 << 25  # of a stride, a padding or a dilation
+Places = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+_LONGEST = 1 << 25  # of a stride, a padding, a dilation or a kernel
 
 
 @dataclass(frozen=True)
@@ -88,27 +88,25 @@ def synapses(node: Node, over: Window) -> sp.csr_array:
 
     Raises SpikefabError if it does not fit in memory.
     """
+    axes = [_axis(node, over, axis) for axis in range(len(over.kernel))]
+    per_group = over.taken[0] // over.groups
+    count = over.channels * per_group * prod(len(to) for _, to, _ in axes)
+    check_room(32 * count, f"{count} synapses", node.where)
+    source, target, place = _places(over, axes)
+    channel = np.arange(over.channels)
+    inputs = channel // (over.channels // over.groups) * per_group
+    inputs = inputs[:, None, None] + np.arange(per_group)[:, None]
+    shape = (over.channels, per_group, len(source))
+    rows = inputs * prod(over.taken[1:]) + source
+    columns = channel[:, None, None] * prod(over.given[1:]) + target
     if node.type in POOLS:
         share = 1 / prod(over.kernel) if node.type == "AvgPool2d" else 1.0
-        kernel = np.full((over.channels, 1, prod(over.kernel)), share)
+        weights = np.full(count, share)
     else:
         weight = node.values["weight"]
-        kernel = weight.reshape(*weight.shape[:2], -1)
-    source, target, place = _places(over)
-    per_group, spatial = kernel.shape[1], len(source)
-    count = kernel.shape[0] * per_group * spatial
-    check_room(32 * count, f"{count} synapses", node.where)
-    channel = np.arange(over.channels)
-    first = channel // (over.channels // over.groups) * per_group
-    inputs = first[:, None] + np.arange(per_group)
-    shape = (over.channels, per_group, spatial)
-    rows = inputs[:, :, None] * prod(over.taken[1:]) + source
-    columns = channel[:, None, None] * prod(over.given[1:]) + target
+        weights = weight.reshape(*weight.shape[:2], -1)[:, :, place].ravel()
     return sp.csr_array(
-        (
-            kernel[:, :, place].ravel(),
-            (rows.ravel(), np.broadcast_to(columns, shape).ravel()),
-        ),
+        (weights, (rows.ravel(), np.broadcast_to(columns, shape).ravel())),
         shape=(prod(over.taken), prod(over.given)),
     )
 
@@ -131,16 +129,23 @@ def said(node: Node, over: Window) -> list[str]:
     return found
 
 
-def _places(over: Window) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """(place in a channel of the input, of the output, in the kernel), without the padding."""
+def _axis(node: Node, over: Window, axis: int) -> Places:
+    """(place in the input, in the output, in the kernel) along an axis, without the padding."""
+    size, out, kernel = over.taken[1 + axis], over.given[1 + axis], over.kernel[axis]
+    check_room(64 * out * kernel, f"{out} x {kernel} places", node.where)
+    to, at = np.divmod(np.arange(out * kernel), kernel)
+    come = to * over.stride[axis] + at * over.dilation[axis] - over.before[axis]
+    inside = (come >= 0) & (come < size)
+    return come[inside], to[inside], at[inside]
+
+
+def _places(over: Window, axes: list[Places]) -> Places:
+    """(place in a channel of the input, of the output, in the kernel) of all axes together."""
     source = target = place = np.zeros(1, np.int64)
-    for axis, (size, out) in enumerate(zip(over.taken[1:], over.given[1:], strict=True)):
-        to, at = np.divmod(np.arange(out * over.kernel[axis]), over.kernel[axis])
-        come = to * over.stride[axis] + at * over.dilation[axis] - over.before[axis]
-        inside = (come >= 0) & (come < size)
-        source = (source[:, None] * size + come[inside]).ravel()
-        target = (target[:, None] * out + to[inside]).ravel()
-        place = (place[:, None] * over.kernel[axis] + at[inside]).ravel()
+    for axis, (come, to, at) in enumerate(axes):
+        source = (source[:, None] * over.taken[1 + axis] + come).ravel()
+        target = (target[:, None] * over.given[1 + axis] + to).ravel()
+        place = (place[:, None] * over.kernel[axis] + at).ravel()
     return source, target, place
 
 

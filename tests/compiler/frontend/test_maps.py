@@ -42,8 +42,11 @@ def test_maps_add_up(seed, first, second):
     np.testing.assert_array_equal(dense(maps.add(a, b)), dense(a) + dense(b))
     values = rng.integers(-3, 4, n).astype(float)
     np.testing.assert_array_equal(maps.apply(values, a), values @ dense(a))
-    kept = rng.random(n) < 0.5
-    np.testing.assert_array_equal(dense(maps.columns(maps.sparse(a), kept)), dense(a) * kept)
+    kind = rng.integers(0, 3, n)
+    parts = maps.split(a, kind)
+    for k in range(3):
+        part = parts[k].toarray() if k in parts else np.zeros((n, n))
+        np.testing.assert_array_equal(part, dense(a) * (kind == k))
 
 
 def test_a_product_beyond_memory_is_refused():

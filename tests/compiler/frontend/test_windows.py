@@ -286,6 +286,10 @@ REFUSED = {
     "one axis too few": (conv(type="Conv1d", weight=np.ones((3, 2, 3))),
                          "input of shape [2, 6, 6]", "takes [2 channels, length]"),
     "NaN kernel": (conv(weight=np.full((3, 2, 3, 3), np.nan)), "'weight'[0, 0, 0, 0] = nan"),
+    "vast pool": (
+        {"type": "SumPool2d", "kernel_size": 2**23, "stride": 2, "padding": 2**23},
+        "shape [2, ", "beyond 2^25",
+    ),
     "pool beyond the input": (POOL | {"kernel_size": 7}, "kernel of [7, 7]", "input has 6"),
 }  # fmt: skip
 
@@ -299,6 +303,12 @@ def test_a_window_that_cannot_be_is_refused(write_nir, case):
     assert "\n" not in message
     for fragment in ("node 'conv' of", *fragments):
         assert fragment in message
+
+
+def test_a_window_beyond_memory_is_refused(write_nir):
+    node = POOL | {"kernel_size": 2**25, "stride": 2**14, "padding": 2**25}
+    with pytest.raises(SpikefabError, match=r"2049 x 33554432 places in node 'conv'.*GiB"):
+        load(file_with(write_nir, (2, 6, 6), node, (2, 2049, 2049)), **STEP)
 
 
 def test_shapes_after_a_convolution_are_checked(write_nir):
