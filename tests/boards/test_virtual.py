@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 import serial
+import soak
 from amaranth.hdl import Module, Signal
 from amaranth.lib import memory, wiring
 from amaranth.lib.wiring import In, Out

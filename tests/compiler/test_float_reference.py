@@ -110,8 +110,10 @@ def test_every_variant_equals_its_fixed_point_model_where_nothing_is_rounded(dat
     options = {k: data.draw(st.sampled_from(OPTIONS[k]), label=k) for k in model.options}
     traced = model.datapath(32, 32, options)
     small = st.integers(-4, 4)
-    choices = {"potential": small, "fraction": st.sampled_from([0, 0.5, 1]),
-               "shift": st.integers(0, 1), "length": st.integers(0, 4), "count": st.integers(0, 3)}  # fmt: skip
+    choices = {
+        "potential": small, "fraction": st.sampled_from([0, 0.5, 1]), "shift": st.integers(0, 1),
+        "length": st.integers(0, 4), "count": st.integers(0, 3),
+    }  # fmt: skip
     kinds = {k: "length" if k.startswith("leak_step") else u for k, u in traced.units.items()}
     parameters = {
         k: data.draw(choices[kind], label=k) for k, kind in kinds.items() if kind != "gain"

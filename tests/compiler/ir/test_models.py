@@ -265,7 +265,8 @@ def test_state_wider_than_a_word_is_refused():
 def test_unknown_options_are_refused():
     with refuses("option 'reset' in neuron model 'li'; it has leak, rounding"):
         LIBRARY["li"].datapath(16, 24, {"reset": "value"})
-    with refuses("option value 'exp' in a neuron model; multiply or shift or loss or least_loss or linear"):
+    leaks = "multiply or shift or loss or least_loss or linear"
+    with refuses(f"option value 'exp' in a neuron model; {leaks}"):
         LIBRARY["lif"].datapath(16, 24, {"leak": "exp"})
 
 
