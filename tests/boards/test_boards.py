@@ -252,7 +252,7 @@ def test_chip_json_is_the_chip_that_was_built(
     assert told["models"] == report["models"]
     net = sf.Network()
     net.population("cells", 2, "lif", keep=0.9, threshold=1.0, output=True)
-    with pytest.raises(SpikefabError, match="reset=value"):
+    with pytest.raises(SpikefabError, match="model lif in the network"):
         sf.compile(net, "out/chip.json")
 
 
