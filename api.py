@@ -13,6 +13,14 @@ from .boards.virtual import Faults
 from .boards.waveform import write_waveform
 from .compiler.compile import compile_network
 from .compiler.float_reference import FloatReference
+from .compiler.frontend.encode import (
+    batch,
+    camera_events,
+    delta_code,
+    latency_code,
+    load_camera,
+    rate_code,
+)
 from .compiler.frontend.nir_data import from_nir_data, to_nir_data
 from .compiler.frontend.nir_reader import load
 from .compiler.ir.chip import CHIPS, ChipSpec
@@ -67,11 +75,16 @@ __all__ = [
     "Triples",
     "Update",
     "absolute",
+    "batch",
+    "camera_events",
     "compile",
     "decay",
+    "delta_code",
     "diff",
     "from_nir_data",
+    "latency_code",
     "load",
+    "load_camera",
     "load_input",
     "load_program",
     "maximum",
@@ -79,6 +92,7 @@ __all__ = [
     "neuron_model",
     "open_board",
     "random",
+    "rate_code",
     "saturate",
     "save_program",
     "select",
