@@ -117,7 +117,7 @@ def test_the_header_tells_the_ports(small: Export) -> None:
     core = text[text.index("module core (") : text.index("endmodule")]
     declared = re.findall(r"^  (input|output) (?:\[(\d+):0\] )?(\w+);", core, re.M)
     assert sorted(table) == sorted((n, d, str(int(top or 0) + 1)) for d, top, n in declared)
-    for word in ("chip 'small'", "neurons             16", "0  if(", "1  lif(", "threshold"):
+    for word in ("chip 'small'", "neurons             16", "0  if\n", "1  lif\n", "threshold"):
         assert word in text
 
 
