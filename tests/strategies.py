@@ -283,7 +283,7 @@ def random_program(
     total = neurons if full else int(rng.integers(1, neurons, endpoint=True))
     sizes = np.diff([0, *_cuts(rng, total, int(rng.integers(1, populations + 1))), total])
     period = 1 if one_tick else int(rng.choice([1, 1, 2, 3]))
-    starts = [0 if one_tick else int(rng.integers(0, 5)) for _ in sizes]
+    starts = [0 if one_tick else int(rng.choice([0, 0, 1, 2, 3, 4, 9])) for _ in sizes]
     inputs: list[InputPort] = []
     for n in range(int(rng.integers(1, 3))):
         first = sum(port.size for port in inputs)
