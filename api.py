@@ -23,6 +23,7 @@ from .compiler.frontend.encode import (
 )
 from .compiler.frontend.nir_data import from_nir_data, to_nir_data
 from .compiler.frontend.nir_reader import load
+from .compiler.frontend.superneuromat import load_superneuromat
 from .compiler.ir.chip import CHIPS, ChipSpec
 from .compiler.ir.device import Device
 from .compiler.ir.errors import SpikefabError
@@ -87,6 +88,7 @@ __all__ = [
     "load_camera",
     "load_input",
     "load_program",
+    "load_superneuromat",
     "maximum",
     "minimum",
     "neuron_model",

@@ -5,17 +5,27 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from .. import Program, load_input
+from .. import Program, SpikefabError, load_input
 from ..compiler.frontend.nir_data import GivenInput, from_nir_data, is_hdf5, step_length
+from ..compiler.frontend.superneuromat import is_json, load_superneuromat
 
 
 def read_input(path: str, ports: Mapping[str, int], settings: Mapping[str, str]) -> GivenInput:
-    """Spikes by input from an .npz, a .csv or NIR data; settings: of the network or program.
+    """Spikes by input from an .npz, a .csv, NIR data, or a network of SuperNeuroMAT, which has its
+    own; settings: of the network or program.
 
     Raises SpikefabError for a file that cannot be read, or does not fit.
     """
     if is_hdf5(path):
         return from_nir_data(path, ports, step_length(settings))
+    if is_json(path):
+        network, train = load_superneuromat(path)
+        if dict(ports) != {"input": network.inputs[0].size}:
+            raise SpikefabError(
+                "input spikes of another network", path,
+                f"it has {network.inputs[0].size} lines of 'input'", "give the file of this one",
+            )  # fmt: skip
+        return GivenInput({"input": train})
     return GivenInput(load_input(path, ports))
 
 

@@ -29,6 +29,8 @@ from .nir_graph import (
 from .nir_shapes import infer_shapes
 from .profiles import PROFILES, not_snntorch, settle
 from .recurrence import Recurrence, find_recurrence
+from .superneuromat import describe as describe_superneuromat
+from .superneuromat import is_json, load_superneuromat
 
 if TYPE_CHECKING:
     import nir
@@ -43,7 +45,7 @@ def load(
     fires: str | None = None,
     profile: str | None = None,
 ) -> Network:
-    """The network of a `.nir` file, or of a `nir.NIRGraph` in memory.
+    """The network of a `.nir` file, of a `nir.NIRGraph` in memory, or of SuperNeuroMAT's JSON.
 
     dt: seconds per step; reset: to `zero` (the file's v_reset) or `subtract` the threshold;
     discretisation: `euler` or `exponential` decay; fires: `>` (NIR's equations) or `>=` the
@@ -53,6 +55,15 @@ def load(
 
     Raises SpikefabError for a file that cannot be read, or a network that cannot be represented.
     """
+    if isinstance(source, str | os.PathLike) and is_json(source):
+        asked = {"dt": dt, "reset": reset, "discretisation": discretisation, "fires": fires}
+        for name, value in (asked | {"profile": profile}).items():
+            if value is not None:
+                raise SpikefabError(
+                    f"{name} with a network of SuperNeuroMAT", str(source),
+                    "the file settles it", f"leave out --{name}",
+                )  # fmt: skip
+        return load_superneuromat(source)[0]
     raw, where = read_graph(source)
     flat = flatten(raw)
     shapes = infer_shapes(flat)
@@ -155,7 +166,7 @@ def _build(
 
 
 def describe(source: str | os.PathLike[str] | nir.NIRGraph) -> dict[str, Any]:
-    """What a NIR file holds, as plain JSON-ready values.
+    """What a network file holds, as plain JSON-ready values.
 
     `nodes`: name, type, shape of the output (None if unknown), range of each parameter; `edges`;
     `outputs`: the neurons that each Output shows; `connections`: between inputs and neurons, with
@@ -163,6 +174,8 @@ def describe(source: str | os.PathLike[str] | nir.NIRGraph) -> dict[str, Any]:
     each, why it does not fit (empty if it does); `unsupported`: what keeps the file from being
     loaded. Raises SpikefabError only for a file that cannot be read.
     """
+    if isinstance(source, str | os.PathLike) and is_json(source):
+        return describe_superneuromat(source)
     raw, where = read_graph(source)
     unsupported = [
         str(SpikefabError(f"node type {n.type}", n.where, "not supported"))
