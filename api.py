@@ -21,6 +21,7 @@ from .compiler.frontend.encode import (
     load_camera,
     rate_code,
 )
+from .compiler.frontend.lava import lava_dense, lava_lif
 from .compiler.frontend.nir_data import from_nir_data, to_nir_data
 from .compiler.frontend.nir_reader import load
 from .compiler.frontend.superneuromat import load_superneuromat
@@ -84,6 +85,8 @@ __all__ = [
     "diff",
     "from_nir_data",
     "latency_code",
+    "lava_dense",
+    "lava_lif",
     "load",
     "load_camera",
     "load_input",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .ir.errors import SpikefabError
 from .ir.models import LIBRARY
-from .ir.neuron import NeuronModel
+from .ir.neuron import MAX_GAIN, NeuronModel
 
 Floats = NDArray[np.float64]
 
@@ -140,7 +140,8 @@ class Network:
     ) -> Population:
         """Add neurons of one model; parameters are numbers or one value per neuron.
 
-        Parameters that are left out are 0, but for `keep` and `keep_i` (which have no default).
+        Parameters that are left out are 0, but for `keep` and `keep_i`, which have no default, and
+        `gain`, which the compiler then chooses.
         Raises SpikefabError for an unknown model, parameter or option, or values that are not
         finite.
         """
@@ -166,7 +167,9 @@ class Network:
                 f"state '{sorted(unknown)[0]}'", where, f"it has {', '.join(traced.state)}"
             )
         for k, unit in traced.units.items():
-            if unit == "gain" and k not in given:
+            if unit == "gain":
+                if k in given and (len(given[k]) > 1 or given[k][0] not in range(MAX_GAIN + 1)):
+                    raise SpikefabError(f"gain {given[k]}", where, f"one of 0..{MAX_GAIN}")
                 continue
             if k not in given and (unit in ("fraction", "shift") or k == "threshold"):
                 raise SpikefabError(f"no parameter '{k}'", where, f"{traced.identity} needs it")

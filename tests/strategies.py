@@ -206,7 +206,7 @@ graphs = seeds.map(lambda seed: random_graph(np.random.default_rng(seed)))
 )
 def burst(s: Any, p: Any, current: Value, *, most: str = "1", noise: str = "3") -> Update:
     """Spikes a count of up to `most` per update, with `noise` random bits on its potential."""
-    v = saturate(s.v + current + random(int(noise)) - random(2), s.v.bits)
+    v = saturate(s.v + current + random(int(noise)) - random(int(noise)), s.v.bits)
     over = maximum(v - p.threshold, 0)
     count = select(s.left == 0, minimum(shift(over, 2), int(most)), 0)
     return Update(
@@ -283,7 +283,7 @@ def random_program(
     total = neurons if full else int(rng.integers(1, neurons, endpoint=True))
     sizes = np.diff([0, *_cuts(rng, total, int(rng.integers(1, populations + 1))), total])
     period = 1 if one_tick else int(rng.choice([1, 1, 2, 3]))
-    starts = [0 if one_tick else int(rng.choice([0, 0, 1, 2, 3, 4, 9])) for _ in sizes]
+    starts = [0 if one_tick else int(rng.choice([0, 0, 1, 2, 3, 4, 5])) for _ in sizes]
     inputs: list[InputPort] = []
     for n in range(int(rng.integers(1, 3))):
         first = sum(port.size for port in inputs)
@@ -391,7 +391,8 @@ def _synapses(found: dict[tuple[int, int, int], int], sources: int, chip: ChipSp
 def _random_model(rng: Rng, chip: ChipSpec, stochastic: bool) -> tuple[NeuronModel, dict[str, str]]:
     kind = rng.random()
     if kind < 0.25 and stochastic:
-        return burst, {"most": str(integer_in(rng, 1, min(chip.largest_payload, 9)))}
+        most = str(integer_in(rng, 1, min(chip.largest_payload, 9)))
+        return burst, {"most": most, "noise": "10" if chip.state_bits > 13 else "2"}
     if kind < 0.3:
         return bare, {}
     model = LIBRARY[str(rng.choice(["if", "lif", "lif", "cubalif", "li", "cubali"]))]

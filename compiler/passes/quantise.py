@@ -104,7 +104,7 @@ def _scale(
     scales = {scale for _, scale in given}
     if len(scales) == 1 and None not in scales:
         step = float(next(iter(scales)) or 1.0)
-        gain = _gain(reach / step, limit) if finer else 0
+        gain = _gain(p, reach / step, limit) if finer else 0
         return Scale(step, step / 2**gain, gain, True, 0.0, 0.0)
     pieces = [w * (scale if scale is not None else 1.0) for w, scale in given]
     sampled = np.concatenate([_sample(np.asarray(w, np.float64)) for w in pieces] or [np.zeros(0)])
@@ -121,7 +121,7 @@ def _scale(
     coarsest = _bounded_reach(p, seen) / limit
     if step < coarsest:
         step, exact = coarsest, False
-    gain = _gain(reach / step, limit) if finer else 0
+    gain = _gain(p, reach / step, limit) if finer else 0
     rounded = np.clip(np.rint(sampled / step), -largest - 1, largest)
     error = float(np.sqrt(np.mean((rounded * step - sampled) ** 2) / np.mean(sampled**2)))
     clipped = float(np.mean(np.abs(sampled) > (largest + 0.5) * step))
@@ -151,8 +151,11 @@ def _reach(p: Population, seen: Range | None) -> float:
     return max(needed, HEADROOM * seen.potential) if seen else GUESS * needed
 
 
-def _gain(steps: float, limit: int) -> int:
-    """The largest gain at which a range of so many weight LSB stays within the potential's."""
+def _gain(p: Population, steps: float, limit: int) -> int:
+    """The one that the population states, else the largest gain at which a range of so many weight
+    LSB stays within the potential's."""
+    if "gain" in p.parameters:
+        return int(p.parameters["gain"][0])
     gain = 0
     while gain < MAX_GAIN and steps * 2 ** (gain + 1) <= limit:
         gain += 1
