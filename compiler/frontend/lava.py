@@ -6,9 +6,9 @@ In a step, with decays that round toward zero (lava-nc 0.10, `lava.proc.lif`, ta
     v = v (4096 - dv) / 4096 + u + bias, clipped to +-(2^23 - 1)
     spike if v > 64 vth, and then v = 0
 
-where a are weights of spikes of the step before; weights of both signs are even, as Loihi has 8 bits
-for them. That is the model `cubalif` with a gain of 2^6, on a chip with `state_bits` 24. One value of
-u is not the same: 2^23 itself stays in Lava, here it wraps.
+where a are weights of spikes of the step before; weights of both signs are even, as Loihi has 8
+bits for them. That is the model `cubalif` with a gain of 2^6, on a chip with `state_bits` 24. One
+value of u is not the same: 2^23 itself stays in Lava, here it wraps.
 """
 
 from __future__ import annotations
