@@ -87,9 +87,20 @@ def print_report(report: Report) -> None:
     if report.samples:
         table(
             f"On {report.samples} samples, beside the float reference",
-            ["name", "spikes agree", "saturated", "dead", "dead in float"],
+            ["name", "spikes agree", "value error", "potential in float", "fits up to", "saturated",
+             "dead", "dead in float"],
             [
-                [p.name, share(p.spike_agreement), p.saturated, p.dead, p.dead_in_float]
+                [
+                    p.name,
+                    share(p.spike_agreement),
+                    share(p.value_error),
+                    None if p.potential_low is None
+                    else f"{p.potential_low:.3g}..{p.potential_high:.3g}",
+                    f"{p.potential_limit:.3g}",
+                    p.saturated,
+                    p.dead,
+                    p.dead_in_float,
+                ]
                 for p in report.populations
             ],
         )
@@ -113,6 +124,8 @@ def print_report(report: Report) -> None:
             f"same answer as the float reference: {share(report.agreement)} of "
             f"{report.samples} samples"
         )
+    for warning in report.warnings:
+        say(f"warning: {warning}")
     for name, value in report.settings.items():
         say(f"{name}: {value}")
     for assumption in report.assumptions:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 
+from .fidelity import Fidelity, measure
 from .float_reference import FloatRecording, FloatReference
+from .health import losses, rounding_losses
 from .ir.chip import AUTO, BOUNDS, ChipSpec, chip
 from .ir.device import Device
 from .ir.errors import SpikefabError
@@ -13,13 +15,14 @@ from .ir.program import Program
 from .ir.spikes import SpikeTrain
 from .ir.validate import check_accumulators, check_models
 from .network import Network
+from .passes.calibrate import calibrate as choose_steps
 from .passes.draft import Draft, Range
 from .passes.emit import emit
 from .passes.expand import expand
 from .passes.partition import partition
 from .passes.quantise import quantise
 from .passes.retime import retime, slots
-from .report import Fidelity, Report, measure, report
+from .report import Report, report
 
 
 def compile_network(
@@ -58,17 +61,19 @@ def compile_network(
         raise SpikefabError("no output", "the network", hint="mark a population as output")
     ranges, reference = _ranges(network, calibrate)
     draft = expand(Draft(network, spec, bits))
-    draft = quantise(draft, ranges)
+    chosen = None
+    if calibrate is not None and ranges is not None and reference is not None:
+        chosen = choose_steps(draft, ranges, reference, calibrate)
+    draft = quantise(draft, ranges, chosen)
     draft = retime(draft, dilate)
     if spec.name == AUTO.name:
-        needed = 1 << (slots(draft) - 1).bit_length()
-        fitting = dataclasses.replace(draft.chip, delay_slots=max(needed, AUTO.delay_slots))
-        draft = dataclasses.replace(draft, chip=fitting)
+        draft = dataclasses.replace(draft, chip=_fitting(draft))
     notes = {
         "settings": network.settings,
         "assumptions": list(network.assumptions),
         "weight_bits": bits,
     }
+    rounded = rounding_losses(draft)
     program = emit(draft, notes, seed)
     check_models(program, "the network")
     check_accumulators(program, "the network")
@@ -76,7 +81,18 @@ def compile_network(
     fidelity: Fidelity | None = None
     if calibrate is not None and reference is not None and device is not None:
         fidelity = measure(program, device(program), reference, calibrate)
-    return program, report(draft, program, fidelity)
+    return program, report(draft, program, losses(draft, program, rounded), fidelity)
+
+
+def _fitting(draft: Draft) -> ChipSpec:
+    """Chip 'auto' with the delay slots and payload bits that the network needs."""
+    needed = 1 << (slots(draft) - 1).bit_length()
+    largest = max(m.largest_payload for m in draft.models.values())
+    return dataclasses.replace(
+        draft.chip,
+        delay_slots=max(needed, AUTO.delay_slots),
+        payload_bits=max(largest.bit_length(), AUTO.payload_bits),
+    )
 
 
 def _weight_bits(network: Network, asked: int | Mapping[str, int]) -> dict[str, int]:

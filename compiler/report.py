@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .float_reference import FloatRecording
+from .fidelity import Fidelity
+from .health import Losses, warnings
 from .ir.chip import UNLIMITED
-from .ir.device import Device
 from .ir.program import MappedPopulation, Program
-from .ir.spikes import SpikeTrain
 from .ir.validate import core_use
 from .passes.draft import Draft
 
@@ -26,9 +24,13 @@ class PopulationReport:
     synapses: onto it; cores: how many hold it; stage: ticks it lags its step; weight_lsb, lsb:
     network units per LSB of weights and potential; weight_error: root mean square, relative;
     clipped: share of weights beyond the largest; headroom_bits: accumulator bits that no input can
-    reach; saturated, dead: neurons whose potential met its limit, or that never fired, on the given
-    input (None without); spike_agreement: share of the spikes of either run, fixed point or float
-    reference, that are in both (None without, 1 if neither has any).
+    reach; potential_limit: the greatest potential that fits; zeroed, beyond_reach: neurons all of
+    whose weights became 0, or whose potential no input brings to the threshold.
+    On the given input, None without: potential_low, potential_high: what the float run reached,
+    before resets; saturated, dead: neurons whose potential or current met its limit, or that never
+    fired; spike_agreement: share of the spikes of either run, fixed point or float reference, that
+    are in both (1 if neither has any); value_error: of values, root mean square, relative;
+    limit_reached: how many counts were the most that a spike carries.
     """
 
     name: str
@@ -44,21 +46,17 @@ class PopulationReport:
     weight_error: float
     clipped: float
     headroom_bits: int
+    potential_limit: float
+    zeroed: int
+    beyond_reach: int
+    potential_low: float | None = None
+    potential_high: float | None = None
     saturated: int | None = None
     dead: int | None = None
     dead_in_float: int | None = None
     spike_agreement: float | None = None
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """What a run of given input showed, beside the float reference of the same network."""
-
-    samples: int
-    steps: int
-    populations: dict[str, dict[str, Any]]
-    agreement: float | None
-    mean_cycles: float | None
+    value_error: float | None = None
+    limit_reached: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class Report:
     mean_cycles: clocks per tick of the busiest core on the given input (None without);
     worst_cycles: of the core whose worst tick is longest; agreement: share of samples in which
     fixed point and float reference give the same answer (greatest spike count, or greatest final
-    value, the first where equal).
+    value, the first where equal); warnings: what is wrong with neurons, why, and what would help.
     """
 
     chip: str
@@ -86,17 +84,20 @@ class Report:
     samples: int
     settings: dict[str, str]
     assumptions: tuple[str, ...]
+    warnings: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready form."""
         return dataclasses.asdict(self)
 
 
-def report(draft: Draft, program: Program, fidelity: Fidelity | None = None) -> Report:
-    """The report of a program that was compiled from `draft`."""
+def report(
+    draft: Draft, program: Program, found: dict[str, Losses], fidelity: Fidelity | None = None
+) -> Report:
+    """The report of a program that was compiled from `draft`; found: see `health.losses`."""
     onto = _synapses_onto(program)
     rows = tuple(
-        _population(draft, program, p, int(onto[n]), fidelity)
+        _population(draft, program, p, int(onto[n]), found[p.name], fidelity)
         for n, p in enumerate(program.populations)
     )
     used = core_use(program)
@@ -121,11 +122,17 @@ def report(draft: Draft, program: Program, fidelity: Fidelity | None = None) -> 
         samples=fidelity.samples if fidelity else 0,
         settings=dict(draft.network.settings),
         assumptions=tuple(draft.network.assumptions) + _assumptions(draft, fidelity),
+        warnings=warnings(draft, found, fidelity),
     )
 
 
 def _population(
-    draft: Draft, program: Program, p: MappedPopulation, synapses: int, fidelity: Fidelity | None
+    draft: Draft,
+    program: Program,
+    p: MappedPopulation,
+    synapses: int,
+    found: Losses,
+    fidelity: Fidelity | None,
 ) -> PopulationReport:
     scale = draft.scales[p.name]
     first = program.core_first
@@ -148,6 +155,9 @@ def _population(
         weight_error=scale.error,
         clipped=scale.clipped,
         headroom_bits=program.chip.accumulator_bits - 1 - load.bit_length(),
+        potential_limit=scale.lsb * ((1 << (program.chip.state_bits - 1)) - 1),
+        zeroed=int(found.zeroed.sum()),
+        beyond_reach=int(found.beyond_reach.sum()),
         **(fidelity.populations.get(p.name, {}) if fidelity else {}),
     )
 
@@ -176,51 +186,3 @@ def _assumptions(draft: Draft, fidelity: Fidelity | None) -> tuple[str, ...]:
     if draft.chip.name == "auto":
         said.append("Chip 'auto' has as many cores as the network needs; no such part exists.")
     return tuple(said)
-
-
-def measure(
-    program: Program, device: Device, reference: FloatRecording, inputs: Mapping[str, SpikeTrain]
-) -> Fidelity:
-    """Run `inputs` on a device and compare with the float reference's run of the same input.
-
-    Spikes are compared for the populations that the reference has recorded.
-    """
-    spiking = [p for p in program.populations if program.models[p.model].spikes]
-    potentials = [f"{p.name}.v" for p in program.populations
-                  if "v" in program.models[p.model].state]
-    record = [p.name for p in spiking] + potentials
-    run = device.run(inputs, reference.steps, samples=reference.samples, record=record)
-    limit = (1 << (program.chip.state_bits - 1)) - 1
-    rows: dict[str, dict[str, Any]] = {}
-    for p in program.populations:
-        row: dict[str, Any] = {}
-        if f"{p.name}.v" in run.state:
-            v = run.state[f"{p.name}.v"]
-            row["saturated"] = int(((v >= limit) | (v < -limit)).any(axis=(0, 1)).sum())
-        if p.name in run.spikes:
-            fixed = run.spikes[p.name].to_dense(run.steps, p.size, run.samples) > 0
-            row["dead"] = int((~fixed.any(axis=(0, 1))).sum())
-            row["dead_in_float"] = int((reference.counts[p.name].sum(axis=0) == 0).sum())
-            if p.name in reference.spikes:
-                both = int((fixed & reference.spikes[p.name]).sum())
-                either = int((fixed | reference.spikes[p.name]).sum())
-                row["spike_agreement"] = both / either if either else 1.0
-        rows[p.name] = row
-    mean = None
-    if run.cycles is not None and run.cycles.size:
-        mean = float(run.cycles.sum(axis=3).mean(axis=(0, 1)).max())
-    return Fidelity(run.samples, run.steps, rows, _agreement(program, run, reference), mean)
-
-
-def _agreement(program: Program, run: Any, reference: FloatRecording) -> float | None:
-    """Share of samples with the same answer, over the one output population there must be."""
-    outputs = [p for p in program.populations if p.output]
-    if len(outputs) != 1:
-        return None
-    (p,) = outputs
-    if p.name in run.spikes:
-        fixed = run.spikes[p.name].to_dense(run.steps, p.size, run.samples).sum(axis=1)
-        told: NDArray[Any] = reference.counts[p.name]
-    else:
-        fixed, told = run.values[p.name][:, -1], reference.values[p.name][:, -1]
-    return float(np.mean(fixed.argmax(axis=1) == told.argmax(axis=1)))

@@ -25,34 +25,64 @@ SAMPLE = 1 << 20  # weights looked at when a scale is chosen
 EXACT = 1e-6  # LSB: closer than this to a whole number is one (float32 weights are)
 
 
-def quantise(draft: Draft, ranges: Mapping[str, Range] | None = None) -> Draft:
-    """Choose scales and round. `ranges` is what a float run of calibration data has seen."""
-    chip, network = draft.chip, draft.network
-    models: dict[str, Datapath] = {}
-    scales, parameters, initial = {}, {}, {}
-    for p in network.populations:
-        model = p.model.datapath(chip.state_bits, chip.accumulator_bits, p.options)
-        into = [x for x in network.projections if x.target == p.name]
-        scale = _scale(draft, p, model, into, (ranges or {}).get(p.name))
-        models[p.name], scales[p.name] = model, scale
-        parameters[p.name] = _parameters(p, model, scale)
-        initial[p.name] = _initial(p, model, scale)
-    weights = tuple(
-        Quantised(x, _rounded(x, scales[x.target], draft.weight_bits[x.target]))
-        for x in network.projections
-    )
-    carried = chip.carrying(models.values()) if not chip.models else chip
+@dataclasses.dataclass(frozen=True, eq=False)
+class Layer:
+    """A population in integers, with the synapses onto it."""
+
+    model: Datapath
+    scale: Scale
+    parameters: dict[str, NDArray[np.int32]]
+    initial: dict[str, NDArray[np.int32]]
+    weights: tuple[Quantised, ...]
+
+
+def quantise(
+    draft: Draft,
+    ranges: Mapping[str, Range] | None = None,
+    steps: Mapping[str, float] | None = None,
+) -> Draft:
+    """Choose scales and round.
+
+    ranges: what a float run of calibration data has seen; steps: weight LSB of those populations
+    for which it is chosen already.
+    """
+    network = draft.network
+    layers = {
+        p.name: quantised(draft, p, (ranges or {}).get(p.name), (steps or {}).get(p.name))
+        for p in network.populations
+    }
+    of = {id(q.projection): q for layer in layers.values() for q in layer.weights}
+    models = {name: layer.model for name, layer in layers.items()}
+    carried = draft.chip.carrying(models.values()) if not draft.chip.models else draft.chip
     result = dataclasses.replace(
         draft,
         chip=carried,
         models=models,
-        scales=scales,
-        parameters=parameters,
-        initial=initial,
-        weights=weights,
+        scales={name: layer.scale for name, layer in layers.items()},
+        parameters={name: layer.parameters for name, layer in layers.items()},
+        initial={name: layer.initial for name, layer in layers.items()},
+        weights=tuple(of[id(x)] for x in network.projections),
     )
     check(result)
     return result
+
+
+def quantised(
+    draft: Draft, p: Population, seen: Range | None = None, step: float | None = None
+) -> Layer:
+    """One population in integers; `step`: its weight LSB, by default exact or of least error."""
+    chip = draft.chip
+    model = p.model.datapath(chip.state_bits, chip.accumulator_bits, p.options)
+    into = [x for x in draft.network.projections if x.target == p.name]
+    scale = _scale(draft, p, model, into, seen, step)
+    bits = draft.weight_bits[p.name]
+    return Layer(
+        model,
+        scale,
+        _parameters(p, model, scale),
+        _initial(p, model, scale),
+        tuple(Quantised(x, _rounded(x, scale, bits)) for x in into),
+    )
 
 
 def check(draft: Draft) -> None:
@@ -94,7 +124,12 @@ def _weights_of(projection: Projection) -> tuple[NDArray[Any], float | None]:
 
 
 def _scale(
-    draft: Draft, p: Population, model: Datapath, into: Sequence[Projection], seen: Range | None
+    draft: Draft,
+    p: Population,
+    model: Datapath,
+    into: Sequence[Projection],
+    seen: Range | None,
+    chosen: float | None,
 ) -> Scale:
     limit = (1 << (draft.chip.state_bits - 1)) - 1
     finer = "gain" in model.units.values() and (model.spikes or seen is not None)
@@ -117,7 +152,7 @@ def _scale(
         step, _ = _step(constants, float(np.abs(constants).max()), int(limit / GUESS))
         return Scale(step, step, 0, True, 0.0, 0.0)
     top = max(float(np.abs(w).max(initial=0)) for w in pieces)
-    step, exact = _step(sampled, top, largest)
+    step, exact = _step(sampled, top, largest) if chosen is None else (chosen, False)
     coarsest = _bounded_reach(p, seen) / limit
     if step < coarsest:
         step, exact = coarsest, False
