@@ -45,6 +45,13 @@ from .compiler.ir.language import (
 from .compiler.ir.machine import Machine
 from .compiler.ir.neuron import COUNT, FRACTION, GAIN, POTENTIAL, SHIFT, Update, neuron_model
 from .compiler.ir.program import Program
+from .compiler.ir.readout import (
+    EarlyExit,
+    answer_by_count,
+    answer_by_first_spike,
+    answer_by_membrane,
+    answer_early,
+)
 from .compiler.ir.spikes import Recording, SpikeTrain, load_input
 from .compiler.network import Generated, Network, Rows, Triples
 from .compiler.report import Report
@@ -62,6 +69,7 @@ __all__ = [
     "Comparison",
     "Device",
     "Difference",
+    "EarlyExit",
     "Emulator",
     "Faults",
     "FloatReference",
@@ -77,6 +85,10 @@ __all__ = [
     "Triples",
     "Update",
     "absolute",
+    "answer_by_count",
+    "answer_by_first_spike",
+    "answer_by_membrane",
+    "answer_early",
     "batch",
     "camera_events",
     "compile",

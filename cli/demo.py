@@ -16,6 +16,7 @@ from .. import (
     Recording,
     SpikefabError,
     SpikeTrain,
+    answer_by_count,
     compile,
     load,
 )
@@ -58,10 +59,7 @@ def demo(output: str, weight_bits: int, as_json: bool) -> None:
             spikes, digits.STEPS, samples=len(images), progress=step
         )
     reference = FloatReference(network).run(spikes, digits.STEPS, len(images))
-    (name,) = run.spikes
-    size = program.population(name).size
-    answers = run.spikes[name].to_dense(digits.STEPS, size, len(images)).sum(axis=1).argmax(axis=1)
-    told = reference.counts[name].argmax(axis=1)
+    answers, told = answer_by_count(run), answer_by_count(reference)
     assert run.cycles is not None
     figures: dict[str, Any] = {
         "accuracy": float(np.mean(answers == labels)),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .float_reference import FloatRecording
 from .ir.device import Device
 from .ir.program import Program
+from .ir.readout import answer_by_count, answer_by_membrane
 from .ir.spikes import SpikeTrain
 from .passes.calibrate import agreement, value_error
 
@@ -86,9 +87,5 @@ def _same_answers(program: Program, run: Any, reference: FloatRecording) -> floa
     if len(outputs) != 1:
         return None
     (p,) = outputs
-    if p.name in run.spikes:
-        fixed = run.spikes[p.name].to_dense(run.steps, p.size, run.samples).sum(axis=1)
-        told: NDArray[Any] = reference.counts[p.name]
-    else:
-        fixed, told = run.values[p.name][:, -1], reference.values[p.name][:, -1]
-    return float(np.mean(fixed.argmax(axis=1) == told.argmax(axis=1)))
+    read = answer_by_count if p.name in run.spikes else answer_by_membrane
+    return float(np.mean(read(run, name=p.name) == read(reference, name=p.name)))
