@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from .boards.device import BoardDevice
 from .boards.diff import Comparison, Difference, diff
 from .boards.open import open_board
@@ -130,6 +132,7 @@ def compile(
     cores: int | None = None,
     seed: int = 1,
     calibrate: Mapping[str, SpikeTrain] | None = None,
+    labels: NDArray[Any] | None = None,
     **reading: Any,
 ) -> tuple[Program, Report]:
     """A program for a chip, and the report of the mapping.
@@ -147,5 +150,6 @@ def compile(
         cores=cores,
         seed=seed,
         calibrate=calibrate,
+        labels=labels,
         device=Emulator,
     )

@@ -6,14 +6,16 @@ from typing import Any
 
 import click
 
-from .. import Report, compile, load, save_program
+from .. import Program, Report, SpikefabError, compile, load, save_program
+from ..compiler.ir.spikes import load_labels
 from .console import check_output, say, say_json, share, table
 from .inputs import read_input
+from .sweep import compare_widths, read_widths
 
 
 @click.command("compile")
 @click.argument("net")
-@click.option("-o", "--output", required=True, help="The program file to write.")
+@click.option("-o", "--output", help="The program file to write; with --sweep, the plot (.png).")
 @click.option("--chip", default="auto", show_default=True, help="A named chip or a .json file.")
 @click.option("--profile", help="What wrote the file: snntorch, nir.")
 @click.option("--dt", type=float, help="Seconds per step.")
@@ -21,36 +23,60 @@ from .inputs import read_input
 @click.option("--discretisation", type=click.Choice(["euler", "exponential"]))
 @click.option("--fires", type=click.Choice([">", ">="]), help="How a potential is compared.")
 @click.option("--dilate", is_flag=True, help="Allow several ticks per step, for short loops.")
-@click.option("--weight-bits", type=click.IntRange(2, 16), default=8, show_default=True)
+@click.option("--weight-bits", type=click.IntRange(2, 16), show_default="8")
 @click.option("--cores", type=click.IntRange(1), help="Cut the network into just so many cores.")
 @click.option("--calibrate", help="Input (.npz) to choose scales on and measure fidelity with.")
+@click.option("--sweep", metavar="weight-bits=A..B", help="Write no program; compare these widths "
+              "on the calibration input, in a table and, with -o, a plot.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def compile_command(
     net: str,
-    output: str,
+    output: str | None,
     chip: str,
     dilate: bool,
-    weight_bits: int,
+    weight_bits: int | None,
     cores: int | None,
     calibrate: str | None,
+    sweep: str | None,
     as_json: bool,
     **reading: Any,
 ) -> None:
     """Compile NET (a .nir file) to a program, and print the mapping report."""
-    check_output(output)
+    widths = None
+    if sweep is not None:
+        widths = read_widths(sweep)
+        if calibrate is None or weight_bits is not None or not (output or ".png").endswith(".png"):
+            raise SpikefabError(
+                "--sweep", "spikefab compile",
+                "it compares on --calibrate, sets --weight-bits itself, and -o is a .png",
+            )  # fmt: skip
+    elif output is None:
+        raise click.UsageError("Missing option '-o' / '--output'.", click.get_current_context())
+    if output is not None:
+        check_output(output)
     network = load(net, **reading)
-    spikes = None
+    spikes = labels = None
     if calibrate is not None:
         ports = {i.name: i.size for i in network.inputs}
         spikes = read_input(calibrate, ports, network.settings).spikes
-    program, report = compile(
-        network,
-        chip,
-        weight_bits=weight_bits,
-        dilate=dilate,
-        cores=cores,
-        calibrate=spikes,
-    )
+        labels = load_labels(calibrate)
+
+    def compiled(bits: int) -> tuple[Program, Report]:
+        return compile(
+            network,
+            chip,
+            weight_bits=bits,
+            dilate=dilate,
+            cores=cores,
+            calibrate=spikes,
+            labels=labels,
+        )
+
+    if widths is not None:
+        compare_widths(widths, lambda bits: compiled(bits)[1], output, as_json)
+        return
+    assert output is not None
+    program, report = compiled(weight_bits or 8)
     save_program(program, output)
     if as_json:
         say_json({**report.to_json(), "output": output})
@@ -124,6 +150,8 @@ def print_report(report: Report) -> None:
             f"same answer as the float reference: {share(report.agreement)} of "
             f"{report.samples} samples"
         )
+    if report.accuracy is not None:
+        say(f"accuracy: {share(report.accuracy)}, in float {share(report.accuracy_in_float)}")
     for warning in report.warnings:
         say(f"warning: {warning}")
     for name, value in report.settings.items():

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from typing import Any
+
+from numpy.typing import NDArray
 
 from .fidelity import Fidelity, measure
 from .float_reference import FloatRecording, FloatReference
@@ -34,14 +37,16 @@ def compile_network(
     cores: int | None = None,
     seed: int = 1,
     calibrate: Mapping[str, SpikeTrain] | None = None,
+    labels: NDArray[Any] | None = None,
     device: Callable[[Program], Device] | None = None,
 ) -> tuple[Program, Report]:
     """The program of a network for a chip, and the report of the mapping.
 
     weight_bits: 2 to 16, of all weights or by target population; dilate: allow several ticks per
     step; cores: cut into just so many; calibrate: input by name, on which scales are chosen and, if
-    `device` makes one for a program, agreement with the float reference is measured. Raises
-    SpikefabError naming the population or projection, the limit, the value, and what would fit.
+    `device` makes one for a program, agreement with the float reference is measured; labels: the
+    right answer of each of its samples, for the report's accuracy. Raises SpikefabError naming the
+    population or projection, the limit, the value, and what would fit.
     """
     spec = chip(chip_name) if isinstance(chip_name, str) else chip_name
     if not network.populations:
@@ -59,6 +64,8 @@ def compile_network(
             )
     if not any(p.output for p in network.populations):
         raise SpikefabError("no output", "the network", hint="mark a population as output")
+    if labels is not None and calibrate is None:
+        raise SpikefabError("labels", "the calibration", "they belong to its input", "give both")
     ranges, reference = _ranges(network, calibrate)
     draft = expand(Draft(network, spec, bits))
     chosen = None
@@ -80,7 +87,7 @@ def compile_network(
     program = partition(program, cores)
     fidelity: Fidelity | None = None
     if calibrate is not None and reference is not None and device is not None:
-        fidelity = measure(program, device(program), reference, calibrate)
+        fidelity = measure(program, device(program), reference, calibrate, labels)
     return program, report(draft, program, losses(draft, program, rounded), fidelity)
 
 

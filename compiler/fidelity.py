@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from .float_reference import FloatRecording
 from .ir.device import Device
+from .ir.errors import SpikefabError
 from .ir.program import Program
-from .ir.readout import answer_by_count, answer_by_membrane
+from .ir.readout import Recorded, answer_by_count, answer_by_membrane
 from .ir.spikes import SpikeTrain
 from .passes.calibrate import agreement, value_error
 
@@ -22,7 +23,8 @@ class Fidelity:
     """What a run of given input showed, beside the float reference of the same network.
 
     populations: figures of each, by the field of `PopulationReport`; lost: bool [size], neurons
-    that fire in float and never in fixed point, of populations that spike.
+    that fire in float and never in fixed point, of populations that spike; agreement, accuracy,
+    accuracy_in_float: see `Report`.
     """
 
     samples: int
@@ -30,15 +32,23 @@ class Fidelity:
     populations: dict[str, dict[str, Any]]
     lost: dict[str, NDArray[np.bool_]]
     agreement: float | None
+    accuracy: float | None
+    accuracy_in_float: float | None
     mean_cycles: float | None
 
 
 def measure(
-    program: Program, device: Device, reference: FloatRecording, inputs: Mapping[str, SpikeTrain]
+    program: Program,
+    device: Device,
+    reference: FloatRecording,
+    inputs: Mapping[str, SpikeTrain],
+    labels: NDArray[Any] | None = None,
 ) -> Fidelity:
     """Run `inputs` on a device and compare with the float reference's run of the same input.
 
-    Spikes and values are compared for the populations that the reference has recorded.
+    Spikes and values are compared for the populations that the reference has recorded; labels: the
+    right answers [samples], for networks of one output. Raises SpikefabError for labels of another
+    number.
     """
     record: list[str] = []
     for p in program.populations:
@@ -76,16 +86,24 @@ def measure(
     mean = None
     if run.cycles is not None and run.cycles.size:
         mean = float(run.cycles.sum(axis=3).mean(axis=(0, 1)).max())
-    return Fidelity(
-        run.samples, run.steps, rows, lost, _same_answers(program, run, reference), mean
+    if labels is not None and np.shape(labels) != (run.samples,):
+        raise SpikefabError(
+            f"labels of shape {np.shape(labels)}", "the calibration input",
+            f"there are {run.samples} samples", "give one label per sample",
+        )  # fmt: skip
+    answers = [_answers(program, x) for x in (run, reference)]
+    right, right_in_float = (
+        None if labels is None or x is None else float(np.mean(x == labels)) for x in answers
     )
+    same = None if answers[0] is None else float(np.mean(answers[0] == answers[1]))
+    return Fidelity(run.samples, run.steps, rows, lost, same, right, right_in_float, mean)
 
 
-def _same_answers(program: Program, run: Any, reference: FloatRecording) -> float | None:
-    """Share of samples with the same answer, over the one output population there must be."""
+def _answers(program: Program, run: Recorded) -> NDArray[np.int64] | None:
+    """What the one output population answers, by count or by its last value; None of several."""
     outputs = [p for p in program.populations if p.output]
     if len(outputs) != 1:
         return None
     (p,) = outputs
-    read = answer_by_count if p.name in run.spikes else answer_by_membrane
-    return float(np.mean(read(run, name=p.name) == read(reference, name=p.name)))
+    read = answer_by_count if program.models[p.model].spikes else answer_by_membrane
+    return read(run, name=p.name)

@@ -66,7 +66,9 @@ class Report:
     mean_cycles: clocks per tick of the busiest core on the given input (None without);
     worst_cycles: of the core whose worst tick is longest; agreement: share of samples in which
     fixed point and float reference give the same answer (greatest spike count, or greatest final
-    value, the first where equal); warnings: what is wrong with neurons, why, and what would help.
+    value, the first where equal); accuracy, accuracy_in_float: share of samples in which the answer
+    is the label (None without labels); warnings: what is wrong with neurons, why, and what would
+    help.
     """
 
     chip: str
@@ -81,6 +83,8 @@ class Report:
     worst_cycles: int
     mean_cycles: float | None
     agreement: float | None
+    accuracy: float | None
+    accuracy_in_float: float | None
     samples: int
     settings: dict[str, str]
     assumptions: tuple[str, ...]
@@ -119,6 +123,8 @@ def report(
         worst_cycles=max(worst),
         mean_cycles=fidelity.mean_cycles if fidelity else None,
         agreement=fidelity.agreement if fidelity else None,
+        accuracy=fidelity.accuracy if fidelity else None,
+        accuracy_in_float=fidelity.accuracy_in_float if fidelity else None,
         samples=fidelity.samples if fidelity else 0,
         settings=dict(draft.network.settings),
         assumptions=tuple(draft.network.assumptions) + _assumptions(draft, fidelity),

@@ -203,6 +203,21 @@ def load_input(path: str | Path, ports: Mapping[str, int]) -> dict[str, SpikeTra
     return trains
 
 
+def load_labels(path: str | Path) -> NDArray[np.int64] | None:
+    """The right answer of each sample, from the array `labels` of an `.npz`; None if it has none.
+
+    Raises SpikefabError for labels that are no row of integers.
+    """
+    where = str(path)
+    labels = _read_npz(where).get("labels") if zipfile.is_zipfile(where) else None
+    if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
+        raise SpikefabError(
+            f"labels of type {labels.dtype} and shape {labels.shape}", where,
+            "they are one row of integers",
+        )  # fmt: skip
+    return None if labels is None else labels.astype(np.int64)
+
+
 def save_input(path: str | Path, trains: Mapping[str, SpikeTrain]) -> None:
     """Write spikes by port as an `.npz` that `load_input` reads."""
     arrays: dict[str, Any] = {}

@@ -93,7 +93,7 @@ def test_compile_writes_the_program_that_python_makes(asked, folder):
     assert (report["neurons"], report["synapses"], report["cores"]) == (3, 12, 1)
     assert set(report) >= {
         "chip", "period", "populations", "memories", "constant_cycles", "worst_cycles",
-        "mean_cycles", "agreement", "samples", "settings", "assumptions",
+        "mean_cycles", "agreement", "samples", "settings", "assumptions", "warnings",
     }  # fmt: skip
     assert set(report["populations"][0]) >= {
         "name", "model", "neurons", "synapses", "cores", "stage", "weight_bits", "weight_lsb",
@@ -119,6 +119,39 @@ def test_compile_for_people(done):
     for word in ("3 neurons, 12 synapses", "Populations", "Fullest core", "clock cycles per tick",
                  "float reference", "assumed:", "wrote made.spikefab"):  # fmt: skip
         assert word in text
+
+
+def test_compile_tells_the_accuracy_where_the_input_has_labels(folder, asked, done):
+    program = spikefab.load_program("net.spikefab")
+    given = spikefab.load_input("in.npz", {"input": 4})
+    answer = spikefab.answer_by_count(spikefab.Emulator(program).run(given))
+    for labels, accuracy in ((answer, 1.0), (answer + 1, 0.0)):
+        np.savez("labelled.npz", **np.load("in.npz"), labels=labels)
+        report = asked(*COMPILE, "-o", "made.spikefab", "--calibrate", "labelled.npz")
+        assert report["accuracy"] == accuracy
+        assert report["agreement"] == 1.0
+        assert report["accuracy_in_float"] == accuracy
+    assert "accuracy: 0.0 %, in float 0.0 %" in done(
+        *COMPILE, "-o", "made.spikefab", "--calibrate", "labelled.npz"
+    )
+
+
+def test_a_sweep_compares_the_reports_of_each_width(folder, asked, command):
+    sweep = [*COMPILE, "--calibrate", "in.npz", "--sweep", "weight-bits=3..5"]
+    found = asked(*sweep, "-o", "sweep.png")
+    assert [point["weight_bits"] for point in found["sweep"]] == [3, 4, 5]
+    assert found["output"] == "sweep.png"
+    assert (folder / "sweep.png").read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+    alone = asked(*COMPILE, "--calibrate", "in.npz", "-o", "made.spikefab", "--weight-bits", 4)
+    assert {**found["sweep"][1], "output": "made.spikefab"} == {**alone, "weight_bits": 4}
+    errors = [point["populations"][0]["weight_error"] for point in found["sweep"]]
+    assert errors == sorted(errors, reverse=True)
+    before = sorted(folder.iterdir())
+    said = command(*sweep)
+    assert said.status == 0
+    for word in ("bits", "cells", "same answer", "Weight error"):
+        assert word in said.out
+    assert sorted(folder.iterdir()) == before
 
 
 # ---- run

@@ -54,6 +54,16 @@ def gone(name):
     return lambda folder, make: (folder / name).unlink()
 
 
+def labelled(labels):
+    """in.npz with labels, as labelled.npz."""
+
+    def spoil(folder, make):
+        with np.load(folder / "in.npz") as arrays:
+            np.savez(folder / "labelled.npz", **arrays, labels=labels)
+
+    return spoil
+
+
 def folder_at(name):
     def spoil(folder, make):
         if (folder / name).exists():
@@ -314,6 +324,24 @@ CASES = {
     "no command": (nothing, [], "Missing command", "spikefab --help"),
     "unknown command": (nothing, ["translate", "net.nir"], "translate"),
     "no network": (nothing, ["compile", "-o", "out.spikefab"], "NET", "spikefab compile"),
+    "sweep of nonsense": (
+        nothing, ["compile", "net.nir", *READ, "--sweep", "weight-bits=8..3", "--calibrate",
+                  "in.npz"], "--sweep weight-bits=8..3", "weight-bits=A..B", "weight-bits=3..8",
+    ),
+    "sweep without input": (
+        nothing, ["compile", "net.nir", *READ, "--sweep", "weight-bits=3..8"], "--calibrate",
+    ),
+    "sweep into a program": (
+        nothing, [*COMPILE, "--sweep", "weight-bits=3..8", "--calibrate", "in.npz"], ".png",
+    ),
+    "labels of another number": (
+        labelled([1, 2]),
+        [*COMPILE, "--calibrate", "labelled.npz"], "labels of shape (2,)", "1 samples",
+    ),
+    "labels that are no numbers": (
+        labelled(["one"]),
+        [*COMPILE, "--calibrate", "labelled.npz"], "labels of type <U3", "labelled.npz",
+    ),
     "no output": (nothing, ["compile", "net.nir", *READ], "--output", "spikefab compile"),
     # ---- where output cannot go
     "output folder missing": (
