@@ -131,7 +131,11 @@ def print_report(report: Report) -> None:
             ],
         )
     for p in report.populations:
-        say(f"  {p.name}: {p.model}, {p.weight_bits}-bit weights, potential {p.lsb:.4g} per LSB")
+        finer = f" (finer for {p.finer} neurons)" if p.finer else ""
+        say(
+            f"  {p.name}: {p.model}, {p.weight_bits}-bit weights{finer}, potential {p.lsb:.4g} "
+            "per LSB"
+        )
     table(
         "Fullest core",
         ["memory", "used", "of", "fill"],

@@ -7,7 +7,7 @@ rounding, saturation or the power-of-two `gain`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,6 +22,7 @@ from .ir.spikes import SpikeTrain
 from .network import Floats, Generated, Network, Population, Projection, Rows, Triples
 
 MAX_GENERATED = 10**7  # synapses of a Generated projection that are written out
+_BLOCK = 1 << 22  # numbers of currents that are held at a time
 _SPARSE = 0.1  # share of active sources below which only their rows are read
 
 
@@ -155,6 +156,33 @@ class FloatReference:
             if p.name in potentials:
                 recording.potentials[p.name] = np.zeros(shape)
         return recording
+
+
+def respond(
+    network: Network,
+    p: Population,
+    projections: Sequence[Projection],
+    spikes: Mapping[str, NDArray[Any]],
+) -> NDArray[Any]:
+    """Spikes or values [samples, steps, size] of one population, on given spikes of its sources.
+
+    p, projections: may be others than those of the network, of the same sizes; spikes: counts by
+    source, [samples, steps, size]. It steps as in a run of the whole network.
+    """
+    synapses = [s for x in projections for s in _synapses(network, x)]
+    samples, steps = next(iter(spikes.values())).shape[:2]
+    cells, told = _Cells(p, samples), []
+    block = max(1, _BLOCK // (samples * p.size))
+    for start in range(0, steps, block):
+        current = np.zeros((samples, min(block, steps - start), p.size))
+        for s in synapses:
+            begin = max(start - s.delay, 0)
+            seen = spikes[s.source][:, begin : max(start + current.shape[1] - s.delay, 0)]
+            if seen.shape[1]:
+                flat = seen.reshape(-1, seen.shape[2]).astype(np.float64)
+                current[:, -seen.shape[1] :] += s.weighted(flat).reshape(*seen.shape[:2], p.size)
+        told += [cells.step(current[:, t]) for t in range(current.shape[1])]
+    return np.stack(told, axis=1)
 
 
 def _spiking(p: Population) -> bool:

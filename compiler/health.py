@@ -60,12 +60,13 @@ def _pieces(q: Quantised, scale: Scale) -> Iterator[tuple[NDArray[Any], Floats, 
         for k in range(0, c.shape[0], rows):
             block = c[k : k + rows]
             targets = np.broadcast_to(np.arange(c.shape[1]), block.shape)
-            yield targets, block / scale.weight_lsb, whole[k : k + rows]
+            yield targets, block * 2.0**scale.finer / scale.weight_lsb, whole[k : k + rows]
         return
     factor = (c.scale if c.scale is not None else 1.0) / scale.weight_lsb
     for k in range(0, len(c.weight), CHUNK):
         part = slice(k, k + CHUNK)
-        yield c.target[part], c.weight[part] * factor, whole.weight[part]
+        own = 2.0 ** (scale.finer[c.target[part]] if len(scale.finer) > 1 else scale.finer)
+        yield c.target[part], c.weight[part] * factor * own, whole.weight[part]
 
 
 def losses(

@@ -22,7 +22,8 @@ class PopulationReport:
     """One population of the mapping.
 
     synapses: onto it; cores: how many hold it; stage: ticks it lags its step; weight_lsb, lsb:
-    network units per LSB of weights and potential; weight_error: root mean square, relative;
+    network units per LSB of weights and potential; finer: neurons whose weights have an LSB smaller
+    by a power of two; weight_error: root mean square, relative;
     clipped: share of weights beyond the largest; headroom_bits: accumulator bits that no input can
     reach; potential_limit: the greatest potential that fits; zeroed, beyond_reach: neurons all of
     whose weights became 0, or whose potential no input brings to the threshold.
@@ -42,6 +43,7 @@ class PopulationReport:
     weight_bits: int
     weight_lsb: float
     lsb: float
+    finer: int
     exact: bool
     weight_error: float
     clipped: float
@@ -157,6 +159,7 @@ def _population(
         weight_bits=draft.weight_bits[p.name],
         weight_lsb=scale.weight_lsb,
         lsb=scale.lsb,
+        finer=int(np.broadcast_to(scale.finer > 0, p.size).sum()),
         exact=scale.exact,
         weight_error=scale.error,
         clipped=scale.clipped,

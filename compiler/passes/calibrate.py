@@ -7,17 +7,18 @@ for others, and all of it takes no more than some float runs.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..float_reference import FloatRecording, FloatReference
+from ..float_reference import FloatRecording, respond
 from ..ir.neuron import FRACTION_BITS
 from ..ir.spikes import SpikeTrain
-from ..network import Floats, Network, Population
-from .draft import Draft, Range
+from ..network import Floats, Network, Population, Projection
+from .draft import Draft, Range, Step
 from .quantise import Layer, quantised
 
 CANDIDATES = np.geomspace(2 / 3, 3 / 2, 17)  # of the step of least weight error
@@ -29,30 +30,40 @@ def calibrate(
     ranges: Mapping[str, Range],
     reference: FloatRecording,
     inputs: Mapping[str, SpikeTrain],
-) -> dict[str, float]:
+) -> dict[str, Step]:
     """The weight LSB of every population whose weights are not exact anyway.
 
     It is the one of least weight error, or a candidate whose spikes (values, where there are none)
     agree better with those of the reference, which has recorded every population.
     """
-    told: dict[str, Any] = {**inputs, **reference.spikes}
+    told = told_spikes(draft.network, reference, inputs)
     steps = {}
     for p in draft.network.populations:
         first = quantised(draft, p, ranges[p.name])
         if first.scale.exact:
             continue
-        best, chosen = _score(p, first, draft, told, reference), first.scale.weight_lsb
-        for candidate in chosen * CANDIDATES:
-            if best == 1.0:
-                break
-            layer = quantised(draft, p, ranges[p.name], float(candidate))
-            if layer.scale.error > MOST_ERROR * first.scale.error:
-                continue
-            score = _score(p, layer, draft, told, reference)
-            if score > best:
-                best, chosen = score, layer.scale.weight_lsb
+        best, chosen = score(p, first, draft.network, told, reference), Step(first.scale.weight_lsb)
+        for by_neuron in (False, True):
+            for candidate in first.scale.weight_lsb * CANDIDATES:
+                step = Step(float(candidate), by_neuron)
+                layer = quantised(draft, p, ranges[p.name], step)
+                same = by_neuron and not layer.scale.finer.any()
+                if best == 1.0 or same or not _allowed(layer, first, draft):
+                    continue
+                found = score(p, layer, draft.network, told, reference)
+                if found > best:
+                    best, chosen = found, step
         steps[p.name] = chosen
     return steps
+
+
+def _allowed(layer: Layer, first: Layer, draft: Draft) -> bool:
+    """Whether the weight error is bounded, and the chip has room for as many parameter sets."""
+    varied = [v for v in layer.parameters.values() if len(v) > 1]
+    sets = len(np.unique(np.stack(varied, axis=1), axis=0)) if varied else 1
+    room = draft.chip.parameter_sets // len(draft.network.populations)
+    bounded = layer.scale.error <= MOST_ERROR * first.scale.error
+    return bounded and (not layer.scale.finer.any() or sets <= room)
 
 
 def agreement(one: NDArray[Any], other: NDArray[Any]) -> float:
@@ -69,24 +80,38 @@ def value_error(one: NDArray[Any], other: Floats) -> float:
     return error / size if size else error
 
 
-def _score(
-    p: Population, layer: Layer, draft: Draft, told: Mapping[str, Any], reference: FloatRecording
+def told_spikes(
+    network: Network, reference: FloatRecording, inputs: Mapping[str, SpikeTrain]
+) -> dict[str, NDArray[Any]]:
+    """Counts [samples, steps, size] of every source in the float run."""
+    sizes = {i.name: i.size for i in network.inputs}
+    return reference.spikes | {
+        name: train.to_dense(reference.steps, sizes[name], reference.samples)
+        for name, train in inputs.items()
+    }
+
+
+def score(
+    p: Population,
+    layer: Layer,
+    network: Network,
+    told: Mapping[str, NDArray[Any]],
+    reference: FloatRecording,
 ) -> float:
     """How well a rounded population does on its own; 1 is perfect."""
-    network = _alone(p, layer, draft.network)
-    inputs = {i.name: told[i.name.removeprefix("from ")] for i in network.inputs}
-    run = FloatReference(network).run(inputs, reference.steps, reference.samples)
-    if p.name in run.spikes:
-        return agreement(run.spikes[p.name], reference.spikes[p.name])
-    return 1.0 - value_error(run.values[p.name], reference.values[p.name])
+    sources = {q.projection.source: told[q.projection.source] for q in layer.weights}
+    found = respond(network, *_rounded(p, layer), sources)
+    if p.name in reference.spikes:
+        return agreement(found, reference.spikes[p.name])
+    return 1.0 - value_error(found, reference.values[p.name])
 
 
-def _alone(p: Population, layer: Layer, network: Network) -> Network:
-    """A network of one population in its rounded numbers, its sources being inputs."""
-    alone, lsb = Network(), layer.scale.lsb
+def _rounded(p: Population, layer: Layer) -> tuple[Population, list[Projection]]:
+    """A population and the projections onto it in the network's units again, but rounded."""
+    lsb, step = layer.scale.lsb, layer.scale.weight_lsb
     parameters, initial = (
         {
-            name: values * _worth(formats[name].unit, lsb)
+            name: np.float64(_worth(formats[name].unit, lsb)) * values.astype(np.float64)
             for name, values in whole.items()
             if formats[name].unit != "gain"
         }
@@ -95,20 +120,15 @@ def _alone(p: Population, layer: Layer, network: Network) -> Network:
             (layer.initial, p.model.state),
         )
     )
-    target = alone.population(
-        p.name, p.size, p.model,
-        options=p.options, initial=initial, output=True, **parameters,
-    )  # fmt: skip
-    inputs = {
-        name: alone.input(f"from {name}", network.node(name).size)
-        for name in dict.fromkeys(q.projection.source for q in layer.weights)
-    }
+    projections = []
     for q in layer.weights:
-        c = q.connections
-        if isinstance(c, np.ndarray):
-            c = c * layer.scale.weight_lsb
-        alone.connect(inputs[q.projection.source], target, c, delay=q.projection.delay)
-    return alone
+        c = q.connections * step if isinstance(q.connections, np.ndarray) else q.connections
+        projections.append(
+            dataclasses.replace(
+                q.projection, connections=c, gain=np.exp2(-layer.scale.finer.astype(np.float64))
+            )
+        )
+    return dataclasses.replace(p, parameters=parameters, initial=initial), projections
 
 
 def _worth(unit: str, lsb: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ class Scale:
     """How a population's numbers became integers.
 
     weight_lsb, lsb: network units per LSB of its weights and of its potential; gain: a weight LSB
-    is 2^gain potential LSB; exact: whether every weight is a whole number of LSB;
+    is 2^gain potential LSB; finer: [1] or [size], weights into a neuron have an LSB 2^finer times
+    smaller, and a gain that is smaller by it; exact: whether every weight is a whole number of LSB;
     error: root mean square of the weight error relative to that of the weights;
     clipped: share of weights beyond the largest.
     """
@@ -29,6 +30,14 @@ class Scale:
     exact: bool
     error: float
     clipped: float
+    finer: NDArray[np.int32] = field(default_factory=lambda: np.zeros(1, np.int32))
+
+
+class Step(NamedTuple):
+    """A weight LSB to take, and whether neurons of small weights take a finer one."""
+
+    weight_lsb: float
+    by_neuron: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """Quantise: weights, thresholds, biases and decays become integers, per target population.
 
-All synapses into a population share one weight LSB, since they share accumulators. The potential
-counts finer steps, 2^gain to a weight LSB, as many as its range leaves room for: that is what keeps
-decays exact enough.
+All synapses into a population share one weight LSB. The potential counts finer steps, 2^gain to a
+weight LSB, as many as its range leaves room for: that is what keeps decays exact enough. Where
+calibration asks for it, neurons of small weights have a weight LSB that is smaller by a power of
+two, and a gain that is smaller by its exponent: their potential counts the same steps.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from ..ir.errors import SpikefabError
 from ..ir.neuron import FRACTION_BITS, MAX_GAIN, Datapath
 from ..network import Generated, Population, Projection
-from .draft import Draft, Quantised, Range, Scale
+from .draft import Draft, Quantised, Range, Scale, Step
 
 HEADROOM = 1.25  # of a potential's range over what calibration saw
 GUESS = 4.0  # of a potential's range over its threshold, where nothing was seen
@@ -39,7 +40,7 @@ class Layer:
 def quantise(
     draft: Draft,
     ranges: Mapping[str, Range] | None = None,
-    steps: Mapping[str, float] | None = None,
+    steps: Mapping[str, Step] | None = None,
 ) -> Draft:
     """Choose scales and round.
 
@@ -68,7 +69,7 @@ def quantise(
 
 
 def quantised(
-    draft: Draft, p: Population, seen: Range | None = None, step: float | None = None
+    draft: Draft, p: Population, seen: Range | None = None, step: Step | None = None
 ) -> Layer:
     """One population in integers; `step`: its weight LSB, by default exact or of least error."""
     chip = draft.chip
@@ -129,7 +130,7 @@ def _scale(
     model: Datapath,
     into: Sequence[Projection],
     seen: Range | None,
-    chosen: float | None,
+    chosen: Step | None,
 ) -> Scale:
     limit = (1 << (draft.chip.state_bits - 1)) - 1
     finer = "gain" in model.units.values() and (model.spikes or seen is not None)
@@ -141,9 +142,7 @@ def _scale(
         step = float(next(iter(scales)) or 1.0)
         gain = _gain(p, reach / step, limit) if finer else 0
         return Scale(step, step / 2**gain, gain, True, 0.0, 0.0)
-    pieces = [w * (scale if scale is not None else 1.0) for w, scale in given]
-    sampled = np.concatenate([_sample(np.asarray(w, np.float64)) for w in pieces] or [np.zeros(0)])
-    sampled = sampled[sampled != 0]
+    sampled, target = _sample(into)
     if not len(sampled):
         constants = np.concatenate([*_constants(p), np.zeros(1)])
         constants = constants[constants != 0]
@@ -151,20 +150,53 @@ def _scale(
             return Scale(1.0, 1.0, 0, True, 0.0, 0.0)
         step, _ = _step(constants, float(np.abs(constants).max()), int(limit / GUESS))
         return Scale(step, step, 0, True, 0.0, 0.0)
-    top = max(float(np.abs(w).max(initial=0)) for w in pieces)
-    step, exact = _step(sampled, top, largest) if chosen is None else (chosen, False)
+    tops = _greatest(p, into)
+    top = float(tops.max())
+    step, exact = (chosen.weight_lsb, False) if chosen else _step(sampled, top, largest)
     coarsest = _bounded_reach(p, seen) / limit
     if step < coarsest:
         step, exact = coarsest, False
     gain = _gain(p, reach / step, limit) if finer else 0
-    rounded = np.clip(np.rint(sampled / step), -largest - 1, largest)
-    error = float(np.sqrt(np.mean((rounded * step - sampled) ** 2) / np.mean(sampled**2)))
-    clipped = float(np.mean(np.abs(sampled) > (largest + 0.5) * step))
-    return Scale(step, step / 2**gain, gain, exact, error, clipped)
+    smaller = np.zeros(1, np.int32)
+    factor: NDArray[np.float64] | float = 1.0
+    if chosen and chosen.by_neuron:
+        halvings = np.log2(top / np.where(tops > 0, tops, top))
+        smaller = np.clip(np.floor(halvings), 0, gain).astype(np.int32)
+        factor = 2.0 ** smaller[target]
+    rounded = np.clip(np.rint(sampled * factor / step), -largest - 1, largest)
+    difference = rounded * step / factor - sampled
+    error = float(np.sqrt(np.mean(difference**2) / np.mean(sampled**2)))
+    clipped = float(np.mean(np.abs(sampled) * factor > (largest + 0.5) * step))
+    return Scale(step, step / 2**gain, gain, exact, error, clipped, smaller)
 
 
-def _sample(weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    return weights[:: max(1, len(weights) // SAMPLE)]
+def _sample(into: Sequence[Projection]) -> tuple[NDArray[np.float64], NDArray[Any]]:
+    """Some weights that are not 0, in the network's units, and their targets."""
+    weights, targets = [np.zeros(0)], [np.zeros(0, np.int64)]
+    for x in into:
+        c, (weight, scale) = x.connections, _weights_of(x)
+        chosen = np.arange(0, len(weight), max(1, len(weight) // SAMPLE))
+        some = weight[chosen] * np.float64(1.0 if scale is None else scale)
+        if isinstance(c, np.ndarray):
+            target: NDArray[Any] = chosen % c.shape[1]
+        else:
+            target = np.zeros(0, np.int64) if isinstance(c, Generated) else c.target[chosen]
+        weights.append(some[some != 0])
+        targets.append(target[some != 0])
+    return np.concatenate(weights), np.concatenate(targets)
+
+
+def _greatest(p: Population, into: Sequence[Projection]) -> NDArray[np.float64]:
+    """The greatest magnitude of the weights into each neuron, in the network's units."""
+    tops = np.zeros(p.size)
+    for x in into:
+        c = x.connections
+        if isinstance(c, np.ndarray):
+            tops = np.maximum(tops, np.abs(c).max(axis=0, initial=0))
+        elif not isinstance(c, Generated):
+            weight = np.abs(c.weight * np.float64(1.0 if c.scale is None else c.scale))
+            np.maximum.at(tops, c.target, weight)
+    return tops
 
 
 def _bounded_reach(p: Population, seen: Range | None) -> float:
@@ -224,7 +256,7 @@ def _parameters(p: Population, model: Datapath, scale: Scale) -> dict[str, NDArr
     result = {}
     for name, unit in model.units.items():
         if unit == "gain":
-            result[name] = np.array([scale.gain], np.int32)
+            result[name] = (scale.gain - scale.finer).astype(np.int32)
             continue
         values = p.parameters[name]
         factor = {"potential": 1 / scale.lsb, "fraction": float(1 << FRACTION_BITS)}.get(unit, 1.0)
@@ -268,12 +300,14 @@ def _rounded(projection: Projection, scale: Scale, weight_bits: int) -> Any:
     c = projection.connections
     kind = np.int8 if weight_bits <= 8 else np.int16
     low, high = -(1 << (weight_bits - 1)), (1 << (weight_bits - 1)) - 1
+    more = 2.0**scale.finer
     if isinstance(c, np.ndarray):
-        return np.clip(np.rint(c / scale.weight_lsb), low, high).astype(kind)
+        return np.clip(np.rint(c * more / scale.weight_lsb), low, high).astype(kind)
     if isinstance(c, Generated):
         return c
-    if c.scale is not None and c.scale == scale.weight_lsb:
+    if c.scale is not None and c.scale == scale.weight_lsb and not scale.finer.any():
         return c
     factor = (c.scale if c.scale is not None else 1.0) / scale.weight_lsb
-    weight = np.clip(np.rint(c.weight * factor), low, high).astype(kind)
+    asked = c.weight * factor * (more[c.target] if len(more) > 1 else 1.0)
+    weight = np.clip(np.rint(asked), low, high).astype(kind)
     return dataclasses.replace(c, weight=weight, scale=scale.weight_lsb)

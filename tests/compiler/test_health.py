@@ -26,7 +26,7 @@ def always(size: int, steps: int = 30) -> dict[str, sf.SpikeTrain]:
 
 
 def test_neurons_whose_weights_round_to_0_are_named_as_the_cause() -> None:
-    net = layer([[1.0, 0.02, 0.0, 0.7]], keep=0.999, threshold=0.1)
+    net = layer([[1.0, 0.0003, 0.0, 0.7]], keep=0.999, threshold=0.008)
     silent = sf.compile(net, weight_bits=4)[1]
     assert silent.populations[0].zeroed == 1
     assert silent.warnings[0].startswith(
