@@ -43,16 +43,17 @@ def calibrate(
         if first.scale.exact:
             continue
         best, chosen = score(p, first, draft.network, told, reference), Step(first.scale.weight_lsb)
-        for by_neuron in (False, True):
-            for candidate in first.scale.weight_lsb * CANDIDATES:
-                step = Step(float(candidate), by_neuron)
-                layer = quantised(draft, p, ranges[p.name], step)
-                same = by_neuron and not layer.scale.finer.any()
-                if best == 1.0 or same or not _allowed(layer, first, draft):
-                    continue
-                found = score(p, layer, draft.network, told, reference)
-                if found > best:
-                    best, chosen = found, step
+        candidates = [float(x) for x in first.scale.weight_lsb * CANDIDATES]
+        for step in (Step(x, by_neuron) for by_neuron in (False, True) for x in candidates):
+            if best == 1.0:
+                break
+            layer = quantised(draft, p, ranges[p.name], step)
+            same = step.by_neuron and not layer.scale.finer.any()
+            if same or not _allowed(layer, first, draft):
+                continue
+            found = score(p, layer, draft.network, told, reference)
+            if found > best:
+                best, chosen = found, step
         steps[p.name] = chosen
     return steps
 

@@ -69,7 +69,8 @@ def test_no_neuron_that_can_fire_is_said_to_be_beyond_reach(
     if model == "cubalif":
         given |= {"keep_i": rng.choice([0.0, 0.5], 8), "bias_i": rng.normal(0, 0.05, 8)}
     net = layer(
-        np.abs(rng.normal(0, 0.1, (2, 8))), model, threshold=rng.uniform(0.5, 12, 8),
+        np.abs(rng.normal(0, 0.1, (2, 8))) * rng.integers(0, 2, 8), model,
+        threshold=rng.uniform(0.1, 12, 8),
         initial={"v": rng.uniform(-1, 1, 8)}, options={"fires": fires}, **given,
     )  # fmt: skip
     program, report = sf.compile(net)
