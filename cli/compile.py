@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from .. import Program, Report, SpikefabError, compile, load, save_program
+from ..compiler.frontend.profiles import PROFILES
 from ..compiler.ir.spikes import load_labels
 from .console import check_output, say, say_json, share, table
 from .inputs import read_input
@@ -17,11 +18,14 @@ from .sweep import compare_widths, read_widths
 @click.argument("net")
 @click.option("-o", "--output", help="The program file to write; with --sweep, the plot (.png).")
 @click.option("--chip", default="auto", show_default=True, help="A named chip or a .json file.")
-@click.option("--profile", help="What wrote the file: snntorch, nir.")
+@click.option("--profile", help=f"What wrote the file: {', '.join(PROFILES)}.")
 @click.option("--dt", type=float, help="Seconds per step.")
 @click.option("--reset", type=click.Choice(["zero", "subtract"]))
 @click.option("--discretisation", type=click.Choice(["euler", "exponential"]))
 @click.option("--fires", type=click.Choice([">", ">="]), help="How a potential is compared.")
+@click.option("--floor", help="The least potential: none, threshold (minus it), or a number.")
+@click.option("--norm-input", type=click.BOOL, help="Whether sinabs had norm_input: yes or no.")
+@click.option("--count-bits", type=click.IntRange(1, 8), help="Spikes per step, up to 2^bits - 1.")
 @click.option("--dilate", is_flag=True, help="Allow several ticks per step, for short loops.")
 @click.option("--weight-bits", type=click.IntRange(2, 16), show_default="8")
 @click.option("--cores", type=click.IntRange(1), help="Cut the network into just so many cores.")
@@ -93,8 +97,17 @@ def print_report(report: Report) -> None:
     )
     table(
         "Populations",
-        ["name", "neurons", "synapses", "cores", "stage", "weight LSB", "weight error", "clipped",
-         "headroom"],
+        [
+            "name",
+            "neurons",
+            "synapses",
+            "cores",
+            "stage",
+            "weight LSB",
+            "weight error",
+            "clipped",
+            "headroom",
+        ],
         [
             [
                 p.name,

@@ -112,7 +112,8 @@ def _show_network(found: dict[str, Any]) -> None:
     rows = []
     for node in found["nodes"]:
         ranges = "; ".join(
-            f"{k} {p['min']:.4g}..{p['max']:.4g}" if "min" in p
+            f"{k} {p['min']:.4g}..{p['max']:.4g}"
+            if "min" in p
             else f"{k} {p.get('word') or p.get('problem', '')}"
             for k, p in node["parameters"].items()
         )
@@ -125,5 +126,8 @@ def _show_network(found: dict[str, Any]) -> None:
         say(f"not in the file: {gap['name']} ({gap['flag']}): {gap['why']}")
     for profile, why_not in found["profiles"].items():
         say(f"profile {profile}: {'does not fit: ' + why_not if why_not else 'may fit'}")
+    if found["likely"]:
+        name, signs = found["likely"]["profile"], found["likely"]["signs"]
+        say(f"likely exporter: {name}, as {'; '.join(signs)}")
     for problem in found["unsupported"]:
         say(f"not supported: {problem}")

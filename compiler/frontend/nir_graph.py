@@ -97,7 +97,9 @@ def flatten(raw: RawNode) -> FlatGraph:
             f"node type {unknown[0].type}",
             unknown[0].where,
             "not supported",
-            f"Spikefab loads {', '.join(FIELDS)} and nested graphs",
+            "its exporter lost this module, as Norse's does LIFRecurrentCell, Flatten and pools"
+            if unknown[0].type == "NoneType"
+            else f"Spikefab loads {', '.join(FIELDS)} and nested graphs",
         )
     _dissolve(raw, flat, "")
     _check_reach(flat)

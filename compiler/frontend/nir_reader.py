@@ -27,8 +27,10 @@ from .nir_graph import (
     walk,
 )
 from .nir_shapes import infer_shapes
-from .profiles import PROFILES, not_snntorch, settle
+from .profiles import PROFILES
+from .profiles.profile import likely
 from .recurrence import Recurrence, find_recurrence
+from .settings import settle
 from .superneuromat import describe as describe_superneuromat
 from .superneuromat import is_json, load_superneuromat
 
@@ -43,21 +45,31 @@ def load(
     reset: str | None = None,
     discretisation: str | None = None,
     fires: str | None = None,
+    floor: str | float | None = None,
+    norm_input: bool | None = None,
+    count_bits: int | None = None,
     profile: str | None = None,
 ) -> Network:
     """The network of a `.nir` file, of a `nir.NIRGraph` in memory, or of SuperNeuroMAT's JSON.
 
     dt: seconds per step; reset: to `zero` (the file's v_reset) or `subtract` the threshold;
     discretisation: `euler` or `exponential` decay; fires: `>` (NIR's equations) or `>=` the
-    threshold; profile: `nir` or `snntorch`, the conventions of what wrote the file. What neither
-    arguments nor profile determine is refused, not guessed. `network.settings` and
-    `network.assumptions` say how the file was read.
+    threshold; floor: the least potential, `threshold` for minus the threshold, or `none`;
+    norm_input: whether inputs are scaled by what a leak loses (sinabs); count_bits: a neuron fires
+    up to 2^count_bits - 1 times in a step; profile: `nir`, `snntorch`, `norse`, `sinabs` or
+    `spikingjelly`, the conventions of what wrote the file. What neither arguments nor profile
+    determine is refused, not guessed. `network.settings` and `network.assumptions` say how the
+    file was read.
 
     Raises SpikefabError for a file that cannot be read, or a network that cannot be represented.
     """
     if isinstance(source, str | os.PathLike) and is_json(source):
-        asked = {"dt": dt, "reset": reset, "discretisation": discretisation, "fires": fires}
-        for name, value in (asked | {"profile": profile}).items():
+        asked = {
+            "dt": dt, "reset": reset, "discretisation": discretisation, "fires": fires,
+            "floor": floor, "norm-input": norm_input, "count-bits": count_bits,
+            "profile": profile,
+        }  # fmt: skip
+        for name, value in asked.items():
             if value is not None:
                 raise SpikefabError(
                     f"{name} with a network of SuperNeuroMAT", str(source),
@@ -68,7 +80,15 @@ def load(
     flat = flatten(raw)
     shapes = infer_shapes(flat)
     settings = settle(
-        flat, dt=dt, reset=reset, discretisation=discretisation, fires=fires, profile=profile
+        flat,
+        dt=dt,
+        reset=reset,
+        discretisation=discretisation,
+        fires=fires,
+        floor=floor,
+        norm_input=norm_input,
+        count_bits=count_bits,
+        profile=profile,
     )
     flows = flows_into_neurons(flat, shapes, settings.dt)
     _check_sources(flat, flows)
@@ -149,7 +169,13 @@ def _build(
         if bias is not None and bias.any():
             parameters[low.bias_name] = parameters.get(low.bias_name, 0.0) + bias * low.gain
         parts[name] = network.population(
-            name, sizes[name], low.model, options=low.options, output=name in shown, **parameters
+            name,
+            sizes[name],
+            low.model,
+            options=low.options,
+            initial=low.initial,
+            output=name in shown,
+            **parameters,
         )
     for name in lowered:
         target = parts[name]
@@ -171,8 +197,9 @@ def describe(source: str | os.PathLike[str] | nir.NIRGraph) -> dict[str, Any]:
     `nodes`: name, type, shape of the output (None if unknown), range of each parameter; `edges`;
     `outputs`: the neurons that each Output shows; `connections`: between inputs and neurons, with
     the number of synapses; `undetermined`: what `load` must be told, with its flag; `profiles`: for
-    each, why it does not fit (empty if it does); `unsupported`: what keeps the file from being
-    loaded. Raises SpikefabError only for a file that cannot be read.
+    each, why it does not fit (empty if it does); `likely`: the profile of its exporter and the
+    signs by which it is known, or None; `unsupported`: what keeps the file from being loaded.
+    Raises SpikefabError only for a file that cannot be read.
     """
     if isinstance(source, str | os.PathLike) and is_json(source):
         return describe_superneuromat(source)
@@ -184,6 +211,7 @@ def describe(source: str | os.PathLike[str] | nir.NIRGraph) -> dict[str, Any]:
     ]
     shapes: dict[str, tuple[int, ...]] = {}
     fits: dict[str, str] = {}
+    found: tuple[str, list[str]] | None = None
     outputs: dict[str, str] = {}
     connected: list[dict[str, Any]] = []
     if not unsupported:
@@ -198,7 +226,8 @@ def describe(source: str | os.PathLike[str] | nir.NIRGraph) -> dict[str, Any]:
                 for name, flow in flows.items()
                 for source in flow.sources
             ]
-            fits = {p: str((p == "snntorch" and not_snntorch(flat)) or "") for p in PROFILES}
+            fits = {name: str(p.misfit(flat) or "") for name, p in PROFILES.items()}
+            found = likely(flat, PROFILES)
         except SpikefabError as fault:
             unsupported.append(str(fault))
     types = {n.type for n in walk(raw)}
@@ -235,6 +264,7 @@ def describe(source: str | os.PathLike[str] | nir.NIRGraph) -> dict[str, Any]:
         "connections": connected,
         "undetermined": undetermined,
         "profiles": fits,
+        "likely": {"profile": found[0], "signs": found[1]} if found else None,
         "unsupported": unsupported,
     }
 

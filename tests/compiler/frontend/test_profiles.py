@@ -83,7 +83,8 @@ def test_all_that_is_missing_is_named_with_its_flag():
     told = refusal(FIXTURES / "leaky.nir")
     assert "undetermined dt, reset, discretisation in" in told
     for flag in ("--dt SECONDS", "--reset zero|subtract", "--discretisation euler|exponential",
-                 "--profile nir|snntorch", "reads as an export of snnTorch"):  # fmt: skip
+                 "--profile nir|snntorch|norse|sinabs|spikingjelly",
+                 "reads as an export of snnTorch"):  # fmt: skip
         assert flag in told
 
 
@@ -152,7 +153,7 @@ def test_a_w_in_that_is_not_snntorchs_is_refused(write_nir, nodes, chain):
 @pytest.mark.parametrize(
     ("given", "cause"),
     [
-        ({"profile": "norse"}, "profile 'norse'"),
+        ({"profile": "brian"}, "profile 'brian'"),
         ({"reset": "none"}, "reset 'none'"),
         ({"fires": "="}, "fires '='"),
         ({"discretisation": "rk4"}, "discretisation 'rk4'"),
@@ -204,4 +205,11 @@ def test_firing_above_the_threshold_is_an_assumption_without_a_profile(write_nir
 
 
 def test_describe_recognises_snntorch():
-    assert describe(FIXTURES / "rsynaptic.nir")["profiles"] == {"nir": "", "snntorch": ""}
+    told = describe(FIXTURES / "rsynaptic.nir")
+    fits = [name for name, why_not in told["profiles"].items() if not why_not]
+    assert fits == ["nir", "snntorch", "spikingjelly"]
+    assert told["likely"] == {
+        "profile": "snntorch",
+        "signs": ["every gain r dt / tau is 1 at its dt of 0.0001 s",
+                  "recurrent weights are named '1.w_rec'"],
+    }  # fmt: skip
