@@ -5,7 +5,7 @@ STAMP := .venv/.ready
 PEER_STAMP := .venv-peers/.ready
 WORKERS ?= 2
 
-.PHONY: demo test setup peers figures prove mutation lint types unit clean
+.PHONY: demo test setup peers conformance figures prove mutation lint types unit clean
 
 demo: $(STAMP)
 	$(BIN)/spikefab demo
@@ -25,6 +25,11 @@ unit: $(STAMP)
 # What takes longer than `make test` may.
 prove: $(STAMP)
 	$(BIN)/pytest -n $(WORKERS) -m prove
+
+# Every spike of random networks of each framework whose files have a profile: docs/networks.md.
+conformance: $(STAMP) .venv-conformance/others/.ready .venv-conformance/sinabs/.ready
+	tools/conformance others snntorch norse spikingjelly
+	tools/conformance sinabs sinabs
 
 # How many small faults in the gateware the co-simulation finds.
 mutation: $(STAMP)
@@ -50,5 +55,10 @@ $(PEER_STAMP): bench/peers/requirements.txt tools/ensure-venv
 	.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r bench/peers/requirements.txt
 	touch $@
 
+.venv-conformance/%/.ready: tests/conformance/requirements-%.txt tools/ensure-venv
+	tools/ensure-venv $(PYTHON) .venv-conformance/$*
+	.venv-conformance/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
 clean:
-	rm -rf .venv .venv-peers demo-out
+	rm -rf .venv .venv-peers .venv-conformance demo-out
