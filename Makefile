@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 PEER_STAMP := .venv-peers/.ready
+FRAMEWORKS := others sinabs superneuromat
 WORKERS ?= 2
 
 .PHONY: demo test setup peers conformance figures prove mutation lint types unit clean
@@ -27,9 +28,10 @@ prove: $(STAMP)
 	$(BIN)/pytest -n $(WORKERS) -m prove
 
 # Every spike of random networks of each framework whose files have a profile: docs/networks.md.
-conformance: $(STAMP) .venv-conformance/others/.ready .venv-conformance/sinabs/.ready
+conformance: $(STAMP) $(FRAMEWORKS:%=.venv-conformance/%/.ready)
 	tools/conformance others snntorch norse spikingjelly
 	tools/conformance sinabs sinabs
+	tools/conformance superneuromat superneuromat
 
 # How many small faults in the gateware the co-simulation finds.
 mutation: $(STAMP)

@@ -23,6 +23,7 @@ from ..ir.spikes import SpikeTrain
 from ..network import Floats, Network, Triples
 
 OPTIONS = {"leak": "linear", "fires": ">", "refractory": "integrate"}
+MOST_EVENTS = 15  # of a line in a step, after which an infinite leak still reaches the reset state
 FINEST = 12  # numbers that are multiples of 2^-12, or of a greater power of two, are kept exactly
 _WIDEST = 1 << 15  # multiples beyond which weights are rounded instead
 _NEURON = {
@@ -130,6 +131,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         ],
         "undetermined": [],
         "profiles": {"superneuromat": ""},
+        "likely": {"profile": "superneuromat", "signs": ["it is JSON of its format"]},
         "unsupported": unsupported,
     }
 
@@ -147,7 +149,7 @@ def _finite(stored: Stored, lines: NDArray[np.float64]) -> Floats:
     most = abs(n["v"] - n["reset"])
     taken = np.zeros(stored.neurons)
     np.add.at(taken, s["target"].astype(np.int64), abs(s["weight"]))
-    np.add.at(taken, lines[:, 0].astype(np.int64), abs(lines[:, 1]))
+    np.add.at(taken, lines[:, 0].astype(np.int64), MOST_EVENTS * abs(lines[:, 1]))
     return np.where(np.isinf(n["leak"]), np.maximum(most, taken), n["leak"])
 
 

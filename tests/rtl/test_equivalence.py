@@ -73,7 +73,8 @@ def variants(*leaks: str) -> list[tuple[str, dict[str, str]]]:
 @pytest.mark.prove
 @pytest.mark.parametrize(("name", "options"), variants("multiply", "linear"))
 def test_every_variant_is_right(name: str, options: dict[str, str]) -> None:
-    assert disprove(outputs_of(name, 16, **options)) is None
+    bits = 8 if options.get("count_bits") == "8" else 16  # eight steps of a division in a row
+    assert disprove(outputs_of(name, bits, **options)) is None
 
 
 @pytest.mark.prove

@@ -191,7 +191,7 @@ def test_state_saturates_on_both_sides():
 def test_counts_and_random_numbers():
     model = burst.datapath(16, 16, {"most": "3", "noise": "4"})
     assert model.largest_payload == 3
-    inputs = {"state.v": 0, "state.left": 0, "current": 20, "parameter.threshold": 0,
+    inputs = {"state.v": 0, "state.left": 0, "current": 40, "parameter.threshold": 0,
               "parameter.period": 2}  # fmt: skip
     outcomes = {tuple(evaluate(model.outputs, inputs, Draws(address=n)).values())
                 for n in range(300)}  # fmt: skip
