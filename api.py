@@ -137,7 +137,7 @@ def compile(
 ) -> tuple[Program, Report]:
     """A program for a chip, and the report of the mapping.
 
-    `network` is a `Network` or a NIR file; `reading` is then what `load` takes (dt, reset,
+    `network` is a `Network` or a file of one; `reading` is then what `load` takes (dt, reset,
     discretisation, fires, floor, norm_input, count_bits, profile). The rest is as in
     `compile_network`. Raises SpikefabError.
     """

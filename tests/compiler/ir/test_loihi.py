@@ -1,4 +1,4 @@
-"""Variants of the library's models against the integer equations of other chips and simulators."""
+"""The library's current-based LIF against the integer equations of Loihi, over all of its ranges."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,7 +7,6 @@ from spikefab.compiler.ir.models import LIBRARY
 
 LIMIT = 2**23 - 1  # of Loihi's potential
 LOIHI = {"overflow": "wrap", "fires": ">", "floor": "value"}
-SUPERNEUROMAT = {"leak": "linear", "fires": ">", "refractory": "integrate"}
 
 
 def stepper(name, bits, options, **parameters):
@@ -48,31 +47,3 @@ def test_the_fixed_point_lif_of_loihi(du, dv, vth, bias, activations):
         v = 0 if spike else v
         state, fired = step(state, activation)
         assert (state["i"], state["v"], fired) == (u, v, spike)
-
-
-@given(
-    st.integers(0, 200),
-    st.integers(-300, 300),
-    st.integers(-300, 600),
-    st.integers(0, 5),
-    st.lists(st.integers(-400, 400), min_size=1, max_size=40),
-)
-def test_the_neurons_of_superneuromat(leak, rest, threshold, period, inputs):
-    step = stepper(
-        "lif", 16, SUPERNEUROMAT, leak_step=leak, v_rest=rest, v_reset=rest, threshold=threshold,
-        refractory_period=period, gain=0, bias=0,
-    )  # fmt: skip
-    state, v, wait = {"v": 0, "refractory": 0}, 0, 0
-    for value in inputs:
-        if v > rest:
-            v = max(v - leak, rest)
-        elif v < rest:
-            v = min(v + leak, rest)
-        v += value
-        spike = v > threshold
-        if wait > 0:
-            spike, wait = False, wait - 1
-        if spike:
-            v, wait = rest, period
-        state, fired = step(state, value)
-        assert (state["v"], state["refractory"], fired) == (v, wait, spike)
