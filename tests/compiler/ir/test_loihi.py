@@ -1,4 +1,4 @@
-"""The library's current-based LIF against the integer equations of Loihi, over all of its ranges."""
+"""The library's current-based LIF against the integer equations of Loihi, in all its ranges."""
 
 from hypothesis import given
 from hypothesis import strategies as st
