@@ -256,28 +256,38 @@ def answer(near: int, link: Link) -> None:
 def junk(rng: np.random.Generator, frames: int, wild: bool) -> bytes:
     """Random bytes and damaged frames, each with a delimiter; wild: frames that are whole, too."""
     made = []
-    for _ in range(frames):
-        how = rng.random()
-        length = int(rng.integers(0, 12)) if rng.random() < 0.98 else int(rng.integers(0, 300))
-        if how < 0.4:
-            made.append(rng.integers(0, 256, length, np.uint8).tobytes() + b"\0")
-            continue
-        kind = int(rng.choice(Frame)) if rng.random() < 0.8 else int(rng.integers(256))
-        seq, credit = (int(rng.integers(256 if rng.random() < 0.5 else 5)) for _ in range(2))
-        frame = bytearray(encode(kind, seq, credit, random_words(rng, min(length, MAX_WORDS))))
-        at = int(rng.integers(len(frame)))
-        if not wild or rng.random() < 0.5:
-            damage = int(rng.integers(4))
-            if damage == 0:
-                frame[at] ^= 1 << int(rng.integers(8))
-            elif damage == 1:
-                del frame[at]
-            elif damage == 2:
-                frame.insert(at, int(rng.integers(256)))
-            else:
-                del frame[at:]
-        made.append(bytes(frame) if frame.endswith(b"\0") else bytes(frame) + b"\0")
+    while len(made) < frames:
+        piece = random_bytes(rng) if rng.random() < 0.4 else random_frame(rng, wild)
+        if wild or all(decode(part) is None for part in piece.split(b"\0")):
+            made.append(piece)  # what is damaged at its delimiter may be whole
     return b"".join(made)
+
+
+def random_length(rng: np.random.Generator) -> int:
+    return int(rng.integers(0, 12 if rng.random() < 0.98 else 300))
+
+
+def random_bytes(rng: np.random.Generator) -> bytes:
+    return rng.integers(0, 256, random_length(rng), np.uint8).tobytes() + b"\0"
+
+
+def random_frame(rng: np.random.Generator, wild: bool) -> bytes:
+    kind = int(rng.choice(Frame)) if rng.random() < 0.8 else int(rng.integers(256))
+    seq, credit = (int(rng.integers(256 if rng.random() < 0.5 else 5)) for _ in range(2))
+    body = random_words(rng, min(random_length(rng), MAX_WORDS))
+    frame = bytearray(encode(kind, seq, credit, body))
+    at = int(rng.integers(len(frame)))
+    if not wild or rng.random() < 0.5:
+        damage = int(rng.integers(4))
+        if damage == 0:
+            frame[at] ^= 1 << int(rng.integers(8))
+        elif damage == 1:
+            del frame[at]
+        elif damage == 2:
+            frame.insert(at, int(rng.integers(256)))
+        else:
+            del frame[at:]
+    return bytes(frame) if frame.endswith(b"\0") else bytes(frame) + b"\0"
 
 
 def pour(board: VirtualBoard, sent: bytes) -> None:
@@ -322,6 +332,13 @@ def test_a_board_goes_on_after_a_million_frames(
 ) -> None:
     for seed in range(1000, 1500):
         check_fuzz(board, first_chip, seed, 2000)
+
+
+def test_junk_that_is_not_wild_has_no_whole_frame() -> None:
+    """Nor where it is cut in other places: a host must never take any of it."""
+    rng = np.random.default_rng(11)
+    assert not any(decode(part) for part in junk(rng, 20_000, wild=False).split(b"\0"))
+    assert any(decode(part) for part in junk(rng, 100, wild=True).split(b"\0"))
 
 
 def test_half_a_frame_before_does_not_cost_the_hello(board: VirtualBoard) -> None:
