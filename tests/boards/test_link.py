@@ -158,7 +158,7 @@ class Chopped(serial.Serial):
 
 
 class Noisy(serial.Serial):
-    """A port that gives what nobody sent besides what was: random bytes and damaged frames."""
+    """A port that gives what nobody sent besides what was: junk after one byte in a hundred."""
 
     def begin(self, seed: int) -> Noisy:
         self._rng = np.random.default_rng(seed)
@@ -166,7 +166,8 @@ class Noisy(serial.Serial):
 
     def read(self, size: int = 1) -> bytes:
         came = super().read(size)
-        return came + junk(self._rng, 2, wild=False) if self._rng.random() < 0.1 else came
+        quiet = 0.99 ** max(1, len(came))
+        return came if self._rng.random() < quiet else came + junk(self._rng, 2, wild=False)
 
 
 def opened(board: VirtualBoard, kind: type[serial.Serial]) -> Any:
