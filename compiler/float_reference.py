@@ -210,12 +210,12 @@ class _Cells:
         self._note("current", current)
         drive = current
         if self.has_current:
-            i = self._left(self.i, "_i") + current + self._parameter("bias_i")
+            i = self._charged(self.i, current, "_i") + self._parameter("bias_i")
             drive = i if o["sees"] == "new" else self.i
             self.i = i
             self._note("i", i)
         if not self.spiking:
-            self.v = self._left(before) + drive + self._parameter("bias")
+            self.v = self._driven(before, drive) + self._parameter("bias")
             self._note("v", self.v)
             return self.v
         v, at = before, o["reset_at"]
@@ -224,7 +224,7 @@ class _Cells:
             spikes = self._spikes(before) * (ready if at == "old" else True)
             v = self._reset(before, spikes)
         taken = np.where(ready, drive, 0.0) if o["refractory"] == "discard" else drive
-        v = self._left(v) + taken + self._parameter("bias")
+        v = self._driven(v, taken) + self._parameter("bias")
         if at == "after":
             v = self._reset(v, self._spikes(before))
         if at != "old":
@@ -258,6 +258,16 @@ class _Cells:
         if self.options["reset"] == "subtract":
             return v - spikes * self._parameter("threshold")
         return np.where(spikes > 0, self._parameter("v_reset"), v)
+
+    def _driven(self, v: Floats, drive: Floats) -> Floats:
+        """v after its leak and what drives it: an input, or a synaptic current."""
+        return self._left(v) + drive if self.has_current else self._charged(v, drive)
+
+    def _charged(self, x: Floats, current: Floats, suffix: str = "") -> Floats:
+        """x after its leak and the input of the step."""
+        if self.options.get("leak_at") == "after":
+            return self._left(x + current, suffix)
+        return self._left(x, suffix) + current
 
     def _left(self, x: Floats, suffix: str = "") -> Floats:
         """What the leak of a step leaves; no leak rounds here."""

@@ -46,6 +46,7 @@ seeds = st.integers(0, 2**32 - 1)
 OPTIONS: dict[str, tuple[str, ...]] = {
     "leak": ("multiply", "shift", "loss", "least_loss", "linear"),
     "rounding": ("toward_zero", "floor"),
+    "leak_at": ("before", "after"),
     "fires": (">", ">="),
     "reset": ("value", "subtract"),
     "reset_at": ("now", "before", "after", "old"),

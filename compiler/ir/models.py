@@ -8,6 +8,8 @@ step of the network. Options, fixed when a network is compiled:
   least 1 in magnitude while v is not 0); `linear` (v goes by `leak_step` toward `v_rest`, and stays
   there). A synaptic current goes toward 0.
 - `rounding` of what is left, of `multiply` and `shift`: `toward_zero` or `floor`.
+- `leak_at`: what the input goes into (v, or a synaptic current) leaks `before` it is added, or
+  `after`, and the input with it.
 - `fires`: `>` or `>=` the threshold.
 - `count_bits`: a spike carries a count of so many bits: how many thresholds fit into v, as far as
   that can count. With `1`, one.
@@ -86,10 +88,18 @@ def leaked(x: Value, p: Any, o: dict[str, str], suffix: str = "") -> Value:
     return x - lost
 
 
+def charged(x: Value, drive: Value, p: Any, o: dict[str, str], suffix: str = "") -> Value:
+    """`x` after leak and input."""
+    if choice(o["leak_at"], "before", "after") == "after":
+        return leaked(x + drive, p, o, suffix)
+    return leaked(x, p, o, suffix) + drive
+
+
 def fire(
-    s: Any, p: Any, left: Callable[[Value], Value], drive: Value, o: dict[str, str], **state: Value
-) -> Update:
-    """Threshold, reset and refractory period around v = left(v) + drive + bias."""
+    s: Any, p: Any, step: Callable[[Value, Value], Value], drive: Value, o: dict[str, str],
+    **state: Value,
+) -> Update:  # fmt: skip
+    """Threshold, reset and refractory period around v = step(v, drive) + bias."""
     subtract = choice(o["reset"], "value", "subtract") == "subtract"
     at = choice(o["reset_at"], "now", "before", "after", "old")
     refractory = choice(o["refractory"], "none", "hold", "discard", "integrate")
@@ -129,7 +139,7 @@ def fire(
         spikes = allowed(spikes) if at == "old" else spikes
         v = saturate(reset(s.v, spikes, spent), s.v.bits)
     taken = select(ready, drive, 0) if ready is not None and refractory == "discard" else drive
-    v = left(v) + taken + p.bias
+    v = step(v, taken) + p.bias
     if at == "after":
         v = reset(v, *fired(s.v))
     v = saturate(v, s.v.bits)
@@ -166,7 +176,7 @@ def integrate_and_fire(
 ) -> Update:
     """v += current."""
     o = _chosen(locals())
-    return fire(s, p, lambda v: v, current << p.gain, o)
+    return fire(s, p, lambda v, drive: v + drive, current << p.gain, o)
 
 
 @neuron_model(
@@ -179,6 +189,7 @@ def lif(
     *,
     leak: str = "multiply",
     rounding: str = "toward_zero",
+    leak_at: str = "before",
     fires: str = ">=",
     count_bits: str = "1",
     reset: str = "value",
@@ -188,12 +199,12 @@ def lif(
 ) -> Update:
     """v = keep v + current + bias."""
     o = _chosen(locals())
-    return fire(s, p, lambda v: leaked(v, p, o), current << p.gain, o)
+    return fire(s, p, lambda v, drive: charged(v, drive, p, o), current << p.gain, o)
 
 
 def synaptic_current(s: Any, p: Any, current: Value, o: dict[str, str]) -> Value:
     """i = keep_i i + current + bias_i."""
-    i = leaked(s.i, p, o, "_i") + (current << p.gain) + p.bias_i
+    i = charged(s.i, current << p.gain, p, o, "_i") + p.bias_i
     if choice(o["overflow"], "saturate", "wrap") == "wrap":
         return wrap(i, s.i.bits)
     return saturate(i, s.i.bits)
@@ -210,6 +221,7 @@ def cubalif(
     *,
     leak: str = "multiply",
     rounding: str = "toward_zero",
+    leak_at: str = "before",
     sees: str = "new",
     overflow: str = "saturate",
     fires: str = ">=",
@@ -223,15 +235,21 @@ def cubalif(
     o = _chosen(locals())
     i = synaptic_current(s, p, current, o)
     drive = i if choice(sees, "new", "old") == "new" else s.i
-    return fire(s, p, lambda v: leaked(v, p, o), drive, o, i=i)
+    return fire(s, p, lambda v, drive: leaked(v, p, o) + drive, drive, o, i=i)
 
 
 @neuron_model(state={"v": POTENTIAL}, parameters={**_INPUT, **_LEAK})
 def li(
-    s: Any, p: Any, current: Value, *, leak: str = "multiply", rounding: str = "toward_zero"
+    s: Any,
+    p: Any,
+    current: Value,
+    *,
+    leak: str = "multiply",
+    rounding: str = "toward_zero",
+    leak_at: str = "before",
 ) -> Update:
     """v = keep v + current + bias, read out."""
-    v = leaked(s.v, p, _chosen(locals())) + (current << p.gain) + p.bias
+    v = charged(s.v, current << p.gain, p, _chosen(locals())) + p.bias
     v = saturate(v, s.v.bits)
     return Update(value=v, v=v)
 
@@ -246,6 +264,7 @@ def cubali(
     *,
     leak: str = "multiply",
     rounding: str = "toward_zero",
+    leak_at: str = "before",
     sees: str = "new",
     overflow: str = "saturate",
 ) -> Update:

@@ -92,6 +92,7 @@ def test_refractory_periods(refractory, potentials, fired):
 OPTIONS = {
     "leak": ["multiply", "shift", "loss", "linear"],
     "rounding": ["toward_zero", "floor"],
+    "leak_at": ["before", "after"],
     "count_bits": ["1", "2", "3"],
     "floor": ["none", "value"],
     "overflow": ["saturate", "wrap"],

@@ -25,7 +25,7 @@ HALF, ALL = 2048, 4096
 def test_every_option_of_the_library_is_tried():
     assert {option for model in LIBRARY.values() for option in model.options} == set(OPTIONS)
     assert {name: len(variants(m)) for name, m in LIBRARY.items()} == {
-        "if": 19, "lif": 24, "cubalif": 25, "li": 10, "cubali": 10}  # fmt: skip
+        "if": 19, "lif": 23, "cubalif": 26, "li": 10, "cubali": 10}  # fmt: skip
 
 
 @pytest.mark.parametrize("state_bits", range(8, 25))
@@ -152,6 +152,17 @@ def test_leaks_round_toward_zero(leak):
         assert [v for v, _ in got] == [sign * v for v in (7, 5, 3, 2, 1, 0, 0)]
 
 
+def test_what_comes_in_leaks_at_once_or_from_the_next_step_on():
+    """Values by hand: half is left of 8, then of 4; a potential leaks by itself."""
+    pulse, of = [8, 0], {"leak_at": "after"}
+    assert steps("li", pulse, keep=HALF) == [(8, 8), (4, 4)]
+    assert steps("li", pulse, keep=HALF, options=of) == [(4, 4), (2, 2)]
+    assert steps("lif", pulse, keep=HALF, threshold=4, v_reset=1, options=of) == [(1, 1), (0, 0)]
+    both = {"keep": HALF, "keep_i": HALF, "bias_i": 100, "bias": 1000}
+    assert steps("cubali", pulse, **both) == [(1108, 108, 1108), (1708, 154, 1708)]
+    assert steps("cubali", pulse, **both, options=of) == [(1104, 104, 1104), (1704, 152, 1704)]
+
+
 def test_leak_of_nothing_and_of_all():
     start, shift = {"v": 1234}, {"leak": "shift"}
     assert steps("li", [0], initial=start, keep=ALL) == [(1234, 1234)]
@@ -263,7 +274,7 @@ def test_state_wider_than_a_word_is_refused():
 
 
 def test_unknown_options_are_refused():
-    with refuses("option 'reset' in neuron model 'li'; it has leak, rounding"):
+    with refuses("option 'reset' in neuron model 'li'; it has leak, rounding, leak_at"):
         LIBRARY["li"].datapath(16, 24, {"reset": "value"})
     leaks = "multiply or shift or loss or least_loss or linear"
     with refuses(f"option value 'exp' in a neuron model; {leaks}"):
