@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 PEER_STAMP := .venv-peers/.ready
-FRAMEWORKS := others sinabs superneuromat
+FRAMEWORKS := others sinabs superneuromat step_orders
 WORKERS ?= 2
 
 .PHONY: demo test setup peers conformance figures prove mutation lint types unit clean
@@ -32,6 +32,7 @@ conformance: $(STAMP) $(FRAMEWORKS:%=.venv-conformance/%/.ready)
 	tools/conformance others snntorch norse spikingjelly
 	tools/conformance sinabs sinabs
 	tools/conformance superneuromat superneuromat
+	tools/conformance step_orders brian2 bindsnet
 
 # How many small faults in the gateware the co-simulation finds.
 mutation: $(STAMP)

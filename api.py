@@ -26,6 +26,7 @@ from .compiler.frontend.encode import (
 from .compiler.frontend.lava import lava_dense, lava_lif
 from .compiler.frontend.nir_data import from_nir_data, to_nir_data
 from .compiler.frontend.nir_reader import load
+from .compiler.frontend.step_orders import bindsnet_lif, brian2_lif
 from .compiler.frontend.superneuromat import load_superneuromat
 from .compiler.ir.chip import CHIPS, ChipSpec
 from .compiler.ir.device import Device
@@ -92,6 +93,8 @@ __all__ = [
     "answer_by_membrane",
     "answer_early",
     "batch",
+    "bindsnet_lif",
+    "brian2_lif",
     "camera_events",
     "compile",
     "decay",

@@ -91,7 +91,8 @@ def _population(network, program, report, p, spikes):
         kept_i, lost_i = _decay(p.parameters["keep_i"], p.size)
     drive, size = _drive(network, p, spikes)
     v = np.zeros(p.size) + p.initial.get("v", 0.0)
-    e, i, e_i, fired = (np.zeros(p.size) for _ in range(4))
+    e, i, e_i, fired, waits = (np.zeros(p.size) for _ in range(5))
+    period = p.parameters.get("refractory_period", 0)
     result = Margin(np.inf, 0.0, True, 0, 0)
     threshold = exact("threshold")
 
@@ -110,22 +111,30 @@ def _population(network, program, report, p, spikes):
             i = kept_i * i + drive[step] + exact("bias_i")
             e_i = kept_i * e_i + lost_i * lsb + off("bias_i") + slack
             x, e_x = i, e_i
+        ready, held = waits == 0, (v, e)
+        if o["refractory"] == "discard":
+            x, e_x = np.where(ready, x, 0), np.where(ready, e_x, 0)
+        if o.get("leak_at") == "after":
+            v, e, x, e_x = v + x, e + e_x, 0, 0
         v = kept * v + x + exact("bias")
         e = kept * e + lost * lsb + e_x + off("bias") + slack
+        if o["refractory"] == "hold":
+            v, e = np.where(ready, v, held[0]), np.where(ready, e, held[1])
         if o["reset_at"] == "after":
             v, e = reset(v, e, fired)
+        waits = np.where(count > 0, period, np.maximum(waits - 1, 0))
         most = 2 ** int(o["count_bits"]) - 1
         nearest = np.clip(np.rint(v / threshold), 1, most)
         distance = abs(v - nearest * threshold)
         reach = e + nearest * off("threshold")
         result.distance = min(result.distance, float(distance.min()))
         result.reach = max(result.reach, float(reach.max()))
-        clear = (distance > reach) | (reach == 0)
+        clear = (distance > reach) | (reach == 0) | ~ready
         result.clear &= bool(clear.all())
         above = np.greater if o["fires"] == ">" else np.greater_equal
-        told = nearest - 1 + above(v, nearest * threshold)
+        told = (nearest - 1 + above(v, nearest * threshold)) * ready
         result.strays += int((clear & (told != count)).sum())
-        result.ties += int((distance == 0).sum())
+        result.ties += int((ready & (distance == 0)).sum())
         fired = count
         if o["reset_at"] == "now":
             v, e = reset(v, e, fired)
