@@ -17,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,12 @@ def disprove(
     AssertionError if on some item a value of the graph leaves its interval.
     """
     made = pipeline or Pipeline(outputs)
-    if pipeline is None and _search(outputs, made, timeout, cut=True) is None:
-        return None
-    model = _search(outputs, made, timeout, cut=False)
-    if model is None:
-        return None
+    model: dict[str, int] | None = {}
+    for cut in (_STEPS | _PRODUCTS, _PRODUCTS, frozenset()) if pipeline is None else ((),):
+        model = _search(outputs, made, timeout, cut)
+        if model is None:
+            return None
+    assert model is not None
     order = topological(outputs.values())
     names = [str(value.attribute[0]) for value in order if value.op == "input"]
     inputs = _unpacked(made.inputs, model.get("inputs", 0), names)
@@ -67,24 +68,36 @@ def disprove(
     return Counterexample(inputs, draws, found, evaluate(outputs, inputs, draws))
 
 
+_PRODUCTS = frozenset({"mul", "shl"})  # those of them that are multiplications
+_STEPS = frozenset({"add", "sub", "shr", "select", "min", "max", "abs", "clip", "wrap", "table"})
+
+
 def _search(
-    outputs: Mapping[str, Value], pipeline: Pipeline, timeout: int, cut: bool
+    outputs: Mapping[str, Value], pipeline: Pipeline, timeout: int, cut: Collection[str]
 ) -> dict[str, int] | None:
     """Values of the ports on which something is wrong; None if there are none.
 
-    With `cut`, a product is any number that it may be, the same on both sides, and it is wrong if
-    the operands differ or the pipeline does not multiply them. That is all a right pipeline needs
-    to be proven right, and spares the solver multiplications; what it finds may be no true item.
+    cut: operators whose result is any number that it may be, the same on both sides; it is wrong if
+    what the pipeline makes of the operands is not what is meant. That is all a right pipeline needs
+    to be proven right, and spares the solver multiplications, and what many steps make together;
+    what it finds may be no true item.
     """
     order = topological(outputs.values())
     number = {value: n for n, value in enumerate(order)}
     width = max(40, *(_width(value) for value in order))
-    unrolled = _Unrolled(pipeline, order if cut else [])
+    unrolled = _Unrolled(pipeline, order, cut)
     lines, faults = [*unrolled.lines], ["false"]
     for n, value in enumerate(order):
         args = [f"v{number[a]}" for a in value.args]
-        product = unrolled.products.get(n)
-        if product is None:
+        product, step = unrolled.products.get(n), unrolled.steps.get(n)
+        if step is not None:
+            meaning = _extended(step.term, step.bits, width)
+            meant = _meaning(value, args, pipeline, width)
+            computed = _extended(step.computed, step.bits, width)
+            faults += [f"(distinct {meant} {computed})",
+                       f"(not {_inside(meant, value.lo, value.hi, width)})"]  # fmt: skip
+            lines.append(f"(assert {_inside(meaning, value.lo, value.hi, width)})")
+        elif product is None:
             meaning = _meaning(value, args, pipeline, width)
         else:
             meaning = _extended(product.term, product.bits, width)
@@ -231,6 +244,15 @@ def _unpacked(view: Any, bits: int, names: list[str]) -> dict[str, int]:
 
 
 @dataclass(frozen=True)
+class _Step:
+    """A wire in the clock that counts: its value, freed, and what drives it."""
+
+    term: str
+    bits: int
+    computed: str
+
+
+@dataclass(frozen=True)
 class _Product:
     """A multiplier at the clock that counts: its product, freed, and what it had made of it."""
 
@@ -248,22 +270,31 @@ class _Unrolled:
     clock has its copy with the next values put in, so that the solver recognises equal terms.
     """
 
-    def __init__(self, pipeline: Pipeline, cut: list[Value]) -> None:
+    def __init__(self, pipeline: Pipeline, order: list[Value], cut: Collection[str]) -> None:
         self.lines: list[str] = []
         self.products: dict[int, _Product] = {}
+        self.steps: dict[int, _Step] = {}
+        self._wires: dict[str, str] = {}  # by the name that Amaranth gave it
         self._sorts: dict[str, str] = {}
         self._now: dict[str, str] = {}
         self._next: dict[str, str] = {}
         self._read(_smt2(pipeline))
         clock = schedule(pipeline.graph).clock
         products = {
-            n: clock[v] for n, v in enumerate(cut) if own_clocks(v) == MULTIPLIER_CLOCKS
+            n: clock[v]
+            for n, v in enumerate(order)
+            if v.op in cut and own_clocks(v) == MULTIPLIER_CLOCKS
         }
+        for n, v in enumerate(order):
+            wire = self._wires.get(f"{v.op}{n}") if v.op in cut and not v.boolean else None
+            if wire and n not in products and _bits(self._sorts[wire]) == v.bits:
+                computed = self._at(self._now[wire], clock[v])
+                self.steps[n] = _Step(f"|{wire}@{clock[v]}|", v.bits, computed)
         freed = {
             (self._register(f"multiplier{n}.held_product"), when)
             for n, when in products.items()
             if f"_n multiplier{n}.held_product" in self._sorts
-        }
+        } | {(self._wires[f"{order[n].op}{n}"], clock[order[n]]) for n in self.steps}
         for when in range(pipeline.latency + 1):
             for name, sort in self._sorts.items():
                 before = when > 0 and name in self._next
@@ -302,11 +333,13 @@ class _Unrolled:
     def _read(self, text: str) -> None:
         function = rf"\(define-fun {_NAME} \(\(state \|pipeline_s\|\)\) {_SORT} (.*)\)"
         for line in text.splitlines():
-            line = line.partition(" ; ")[0].strip()
+            line, _, comment = (part.strip() for part in line.partition(" ; "))
             if match := re.fullmatch(rf"\(declare-fun {_NAME} \(\|pipeline_s\|\) {_SORT}\)", line):
                 self._sorts[match[1]] = match[2]
             elif match := re.fullmatch(function, line):
                 self._sorts[match[1]], self._now[match[1]] = match[2], match[3]
+                for name in comment.split():
+                    self._wires[name.removeprefix("\\")] = match[1]
             elif match := re.fullmatch(rf"\(= (.*) \({_NAME} next_state\)\)", line):
                 self._next[match[2]] = match[1]
 
