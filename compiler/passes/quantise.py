@@ -148,11 +148,12 @@ def _scale(
         constants = constants[constants != 0]
         if not len(constants):
             return Scale(1.0, 1.0, 0, True, 0.0, 0.0)
-        step, _ = _step(constants, float(np.abs(constants).max()), int(limit / GUESS))
+        top = float(np.abs(constants).max())
+        step, _ = _step(constants, top, top, int(limit / GUESS))
         return Scale(step, step, 0, True, 0.0, 0.0)
-    tops = _greatest(p, into)
+    high, tops = _greatest(p, into)
     top = float(tops.max())
-    step, exact = (chosen.weight_lsb, False) if chosen else _step(sampled, top, largest)
+    step, exact = (chosen.weight_lsb, False) if chosen else _step(sampled, top, high, largest)
     coarsest = _bounded_reach(p, seen) / limit
     if step < coarsest:
         step, exact = coarsest, False
@@ -163,10 +164,11 @@ def _scale(
         halvings = np.log2(top / np.where(tops > 0, tops, top))
         smaller = np.clip(np.floor(halvings), 0, gain).astype(np.int32)
         factor = 2.0 ** smaller[target]
-    rounded = np.clip(np.rint(sampled * factor / step), -largest - 1, largest)
+    asked = np.rint(sampled * factor / step)
+    rounded = np.clip(asked, -largest - 1, largest)
     difference = rounded * step / factor - sampled
     error = float(np.sqrt(np.mean(difference**2) / np.mean(sampled**2)))
-    clipped = float(np.mean(np.abs(sampled) * factor > (largest + 0.5) * step))
+    clipped = float(np.mean(rounded != asked))
     return Scale(step, step / 2**gain, gain, exact, error, clipped, smaller)
 
 
@@ -186,17 +188,20 @@ def _sample(into: Sequence[Projection]) -> tuple[NDArray[np.float64], NDArray[An
     return np.concatenate(weights), np.concatenate(targets)
 
 
-def _greatest(p: Population, into: Sequence[Projection]) -> NDArray[np.float64]:
-    """The greatest magnitude of the weights into each neuron, in the network's units."""
-    tops = np.zeros(p.size)
+def _greatest(p: Population, into: Sequence[Projection]) -> tuple[float, NDArray[np.float64]]:
+    """The greatest of all weights, 0 if none is positive, and the greatest magnitude of those into
+    each neuron, in the network's units."""
+    high, tops = 0.0, np.zeros(p.size)
     for x in into:
         c = x.connections
         if isinstance(c, np.ndarray):
+            high = max(high, float(c.max(initial=0)))
             tops = np.maximum(tops, np.abs(c).max(axis=0, initial=0))
         elif not isinstance(c, Generated):
-            weight = np.abs(c.weight * np.float64(1.0 if c.scale is None else c.scale))
-            np.maximum.at(tops, c.target, weight)
-    return tops
+            weight = c.weight * np.float64(1.0 if c.scale is None else c.scale)
+            high = max(high, float(weight.max(initial=0)))
+            np.maximum.at(tops, c.target, np.abs(weight))
+    return high, tops
 
 
 def _bounded_reach(p: Population, seen: Range | None) -> float:
@@ -229,11 +234,19 @@ def _gain(p: Population, steps: float, limit: int) -> int:
     return gain
 
 
-def _step(sampled: NDArray[np.float64], top: float, largest: int) -> tuple[float, bool]:
-    """The weight LSB: one that is exact if there is any, else the one of least square error."""
+def _step(
+    sampled: NDArray[np.float64], top: float, high: float, largest: int
+) -> tuple[float, bool]:
+    """The weight LSB: one that is exact if there is any, else the one of least square error.
+
+    top, high: the greatest magnitude and the greatest weight; largest: how many LSB a weight may
+    have, and one more if negative.
+    """
     few = sampled[:: max(1, len(sampled) // 64)]
-    for whole in range(largest, 0, -1):
+    for whole in range(largest + 1, 0, -1):
         step = top / whole
+        if np.rint(high / step) > largest:
+            continue
         if _is_whole(few / step) and _is_whole(sampled / step):
             return step, True
     finest = top / largest

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import spikefab as sf
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 
 def layer(weights: Any, **parameters: Any) -> sf.Network:
@@ -19,14 +21,29 @@ def layer(weights: Any, **parameters: Any) -> sf.Network:
     return net
 
 
-@pytest.mark.parametrize("bits", [2, 3, 4, 8, 12, 16])
-def test_weights_that_are_whole_steps_stay_exact(bits: int) -> None:
-    largest = 2 ** (bits - 1) - 1
-    whole = np.arange(-largest, largest + 1)[:200]
-    whole[0] = largest
+@settings(deadline=None)
+@given(st.integers(2, 16), st.data())
+def test_weights_that_are_whole_steps_stay_exact(bits: int, data: st.DataObject) -> None:
+    least, most = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+    inner = data.draw(st.lists(st.integers(least, most), max_size=30))
+    whole = np.array([least, most, *inner])
     program, report = sf.compile(layer(whole[:, None] * 0.0371), weight_bits=bits)
-    assert report.populations[0].exact
+    (p,) = report.populations
+    assert (p.exact, p.weight_error, p.clipped) == (True, pytest.approx(0), 0)
     assert program.synapses.weight.tolist() == whole[whole != 0].tolist()
+
+
+@settings(deadline=None)
+@given(st.integers(2, 16), st.floats(0, 1e-7) | st.floats(0, 0.5), st.sampled_from([1, -1]))
+def test_no_weight_that_is_clipped_is_called_exact(bits: int, less: float, sign: int) -> None:
+    weights = sign * np.array([1, less - 1, 0.5])
+    program, report = sf.compile(layer(weights[:, None]), weight_bits=bits)
+    (p,) = report.populations
+    kept = np.zeros(3)
+    kept[program.synapses.source] = program.synapses.weight * p.weight_lsb
+    assert p.clipped == np.mean(abs(kept - weights) > 0.501 * p.weight_lsb)
+    if p.exact:
+        assert kept.tolist() == pytest.approx(weights.tolist(), rel=1e-5)
 
 
 @pytest.mark.parametrize("bits", range(2, 17))
