@@ -17,9 +17,9 @@ DRAWS = 2000  # tries for a network in which every layer is alive
 
 
 def whole(rng, *shape):
-    """Weights over the full 8 bits: -127..127 LSB, both ends among them."""
-    k = rng.integers(-127, 128, shape)
-    k.flat[rng.choice(k.size, 2, replace=False)] = 127, -127
+    """Weights over the full 8 bits: -128..127 LSB, both ends among them."""
+    k = rng.integers(-128, 128, shape)
+    k.flat[rng.choice(k.size, 2, replace=False)] = 127, -128
     return (k * LSB).astype(np.float32)
 
 

@@ -28,7 +28,7 @@ def draw(rng, path, kind):
         for b in neurons:
             if rng.random() < 0.3:
                 delay = int(rng.integers(1, 4)) if kind == "delays" else 1
-                net.create_synapse(a, b, weight=float(rng.integers(-127, 128)), delay=delay)
+                net.create_synapse(a, b, weight=float(rng.integers(-128, 128)), delay=delay)
     path.write_text(net.to_json())
     given = np.zeros((STEPS, net.num_neurons), np.int32)
     given[:, :16] = (rng.random((STEPS, 16)) < 0.4) * rng.integers(1, 16, (STEPS, 16))
