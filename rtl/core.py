@@ -473,6 +473,7 @@ class _Host:
             m.d.comb += synapses.address.eq(self.offset[region.unit_bits :])
         there = later(m, unit, map.chip.memory_latency, "host_unit")
         parts = [word[n * UNIT : (n + 1) * UNIT] for n in range(region.units)]
+        parts += [parts[-1]] * ((1 << region.unit_bits) - region.units)
         m.d.comb += self.shown["synapses"].eq(
             Array(parts)[there] if region.units > 1 else parts[0]
         )

@@ -306,6 +306,28 @@ def test_a_load_that_comes_out_wrong_leaves_no_program(
         assert_equal(sf.Machine(program).run(steps=6), device.run(steps=6))
 
 
+# 3, 4 and 6 units of 16 bits to a synapse word.
+@pytest.mark.parametrize("bits", [5, *(pytest.param(b, marks=pytest.mark.prove) for b in (8, 12))])
+def test_weights_of_any_width_arrive_whole(bits: int) -> None:
+    rng = np.random.default_rng(bits)
+    weights = rng.integers(-(1 << (bits - 1)), 1 << (bits - 1), (20, 16))
+    weights[:2] = np.array([[-(1 << (bits - 1))], [(1 << (bits - 1)) - 1]])
+    weights[10:, 3:] = 0  # sparse rows
+    net = sf.Network()
+    x = net.input("x", 20)
+    y = net.population("y", 16, keep=0.875, threshold=2.0**bits, output=True)
+    net.connect(x, y, weights.astype(float))
+    program, report = sf.compile(net, weight_bits=bits)
+    assert report.populations[0].weight_lsb == 1
+    spikes = sf.SpikeTrain.from_dense(rng.random((20, 20)) < 0.3)
+    with soak.opened(soak.executable(core_map(program)), program) as (_, _, device):
+        assert device.intact()
+        np.testing.assert_array_equal(device.read("weights"), weights[weights != 0])
+        expected = sf.Machine(program).run(spikes, 20)
+        assert expected.counters["spikes"] > 10
+        assert_equal(expected, device.run(spikes, 20))
+
+
 # The demo's network.
 
 
