@@ -44,7 +44,7 @@ def judge(path):
 
 def main(folder, name):
     drawn, kept, wrong = Counter(), Counter(), []
-    spikes, ties, places = 0, 0, []
+    spikes, ties, spare = 0, 0, np.inf
     for path in sorted(Path(folder).glob("*.nir")):
         kind, found, unit, fired, unequal = judge(path)
         drawn[kind] += 1
@@ -55,22 +55,23 @@ def main(folder, name):
         if found.strays:
             print(f"{path.stem}: {found.strays} spikes do not follow from the equations as read")
             wrong.append(path.name)
-        if found.clear:
+        if found.spare > 0:
             kept[kind] += 1
             spikes, ties = spikes + fired, ties + found.ties
-            places.append(found.distance)
+            spare = min(spare, found.spare / unit)
             verdict = f"{unequal} of {fired} spikes differ" if unequal else f"{fired} spikes equal"
             if unequal:
                 wrong.append(path.name)
         print(
             f"{path.stem} {kind}: least distance {found.distance / unit:.4f} weight LSB, rounding "
-            f"reaches {found.reach / unit:.4f}; {verdict}"
+            f"reaches {found.reach / unit:.4f}, spare {found.spare / unit:.4f}; {verdict}"
         )
     versions = json.loads(Path(folder, "versions.json").read_text())
     print(f"{name}, of", ", ".join(f"{k} {v}" for k, v in sorted(versions.items())))
     print(
         f"{name}: {sum(kept.values())} networks of {len(kept)} kinds, {sum(drawn.values())} drawn, "
-        f"{spikes} spikes, {ties} exact ties, {len(wrong)} networks differ {wrong or ''}"
+        f"{spikes} spikes, {ties} exact ties, at least {spare:.4f} weight LSB spare, {len(wrong)} "
+        f"networks differ {wrong or ''}"
     )
     missing = sorted(set(drawn) - set(kept))
     if wrong or missing or sum(kept.values()) < LEAST:

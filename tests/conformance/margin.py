@@ -16,13 +16,13 @@ EXACT = 2e-6  # how near a decay must be to a k/4096
 @dataclass
 class Margin:
     """Over all neurons and steps: least distance to a threshold, the reach of rounding at its
-    largest, whether every distance is beyond its reach, how often a potential met a threshold
-    exactly, and how often the equations give another count than the framework, though out of reach
-    of rounding."""
+    largest, the least by which a distance exceeds its reach where there is rounding at all, how
+    often a potential met a threshold exactly, and how often the equations give another count than
+    the framework, though out of reach of rounding."""
 
     distance: float
     reach: float
-    clear: bool
+    spare: float
     ties: int
     strays: int
 
@@ -32,7 +32,7 @@ def margin(network, program, report, spikes):
     parts = [_population(network, program, report, p, spikes) for p in network.populations]
     return Margin(
         min(m.distance for m in parts), max(m.reach for m in parts),
-        all(m.clear for m in parts), sum(m.ties for m in parts), sum(m.strays for m in parts),
+        min(m.spare for m in parts), sum(m.ties for m in parts), sum(m.strays for m in parts),
     )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def _population(network, program, report, p, spikes):
     v = np.zeros(p.size) + p.initial.get("v", 0.0)
     e, i, e_i, fired, waits = (np.zeros(p.size) for _ in range(5))
     period = p.parameters.get("refractory_period", 0)
-    result = Margin(np.inf, 0.0, True, 0, 0)
+    result = Margin(np.inf, 0.0, np.inf, 0, 0)
     threshold = exact("threshold")
 
     def reset(v, e, count):
@@ -129,11 +129,11 @@ def _population(network, program, report, p, spikes):
         reach = e + nearest * off("threshold")
         result.distance = min(result.distance, float(distance.min()))
         result.reach = max(result.reach, float(reach.max()))
-        clear = (distance > reach) | (reach == 0) | ~ready
-        result.clear &= bool(clear.all())
+        spare = np.where((reach > 0) & ready, distance - reach, np.inf)
+        result.spare = min(result.spare, float(spare.min()))
         above = np.greater if o["fires"] == ">" else np.greater_equal
         told = (nearest - 1 + above(v, nearest * threshold)) * ready
-        result.strays += int((clear & (told != count)).sum())
+        result.strays += int(((spare > 0) & (told != count)).sum())
         result.ties += int((ready & (distance == 0)).sum())
         fired = count
         if o["reset_at"] == "now":
