@@ -29,7 +29,7 @@ def built(about, lines):
 
 
 def main(folder, name):
-    drawn, kept, wrong, spikes, distance = Counter(), Counter(), [], 0, np.inf
+    drawn, kept, wrong, spikes, spare = Counter(), Counter(), [], 0, np.inf
     for path in sorted(Path(folder).glob("*.json")):
         about, stored = json.loads(path.read_text()), np.load(path.with_suffix(".npz"))
         steps, lines = stored["input"].shape
@@ -43,20 +43,20 @@ def main(folder, name):
         unequal = sum(
             int((run.spikes[p].to_dense(steps, x.shape[1]) != x).sum()) for p, x in expected.items()
         )
-        if found.strays or (found.clear and unequal):
+        if found.strays or (found.spare > 0 and unequal):
             wrong.append(path.stem)
-        if found.clear and all(p.exact for p in report.populations):
+        if found.spare > 0 and all(p.exact for p in report.populations):
             kept[about["kind"]] += 1
             spikes += sum(int(x.sum()) for x in expected.values())
-            distance = min(distance, found.distance)
+            spare = min(spare, found.spare / LSB)
         print(
             f"{path.stem} {about['kind']}: least distance {found.distance / LSB:.4f} weight LSB, "
             f"rounding reaches {found.reach / LSB:.4f}, {found.strays} stray; {unequal} differ"
-            f"{'' if found.clear else ', left out: closer than rounding reaches'}"
+            f"{'' if found.spare > 0 else ', left out: closer than rounding reaches'}"
         )
     print(
         f"{name}: {sum(kept.values())} networks of {len(kept)} kinds, {sum(drawn.values())} drawn, "
-        f"{spikes} spikes, least distance {distance / LSB:.4f} LSB, {len(wrong)} networks differ "
+        f"{spikes} spikes, at least {spare:.4f} weight LSB spare, {len(wrong)} networks differ "
         f"{wrong or ''}"
     )
     missing = sorted(set(drawn) - set(kept))
