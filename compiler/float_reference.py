@@ -149,7 +149,7 @@ class FloatReference:
             if _spiking(p):
                 recording.counts[p.name] = np.zeros((samples, p.size), np.int64)
                 if p.name in chosen:
-                    counted = {**p.model.options, **p.options}["count_bits"] != "1"
+                    counted = {**p.model.options, **p.options}.get("count_bits", "1") != "1"
                     recording.spikes[p.name] = np.zeros(shape, np.int64 if counted else np.bool_)
             elif p.name in chosen:
                 recording.values[p.name] = np.zeros(shape)
@@ -186,7 +186,7 @@ def respond(
 
 
 def _spiking(p: Population) -> bool:
-    return p.model.name in ("if", "lif", "cubalif")
+    return p.model.name in ("if", "lif", "alif", "cubalif")
 
 
 class _Cells:
@@ -198,9 +198,9 @@ class _Cells:
         self.spiking = _spiking(p)
         self.bits = int(self.options.get("count_bits", "1"))
         self.has_current = p.model.name in ("cubalif", "cubali")
-        self.v, self.i, self.refractory = (
+        self.v, self.a, self.i, self.refractory = (
             np.zeros((samples, p.size)) + p.initial.get(name, 0.0)
-            for name in ("v", "i", "refractory")
+            for name in ("v", "a", "i", "refractory")
         )
         self.seen: dict[str, tuple[Floats, Floats]] = {}
 
@@ -218,7 +218,7 @@ class _Cells:
             self.v = self._driven(before, drive) + self._parameter("bias")
             self._note("v", self.v)
             return self.v
-        v, at = before, o["reset_at"]
+        v, at = before, o.get("reset_at", "now")
         ready = (self.refractory == 0) | (o["refractory"] == "none")
         if at in ("before", "old"):
             spikes = self._spikes(before) * (ready if at == "old" else True)
@@ -240,6 +240,8 @@ class _Cells:
             v = np.maximum(v, self._parameter("v_floor"))
         self._note("v", v)
         self.v = v
+        if "step_a" in self.parameters:
+            self.a = self.a * self._parameter("keep_a") + (spikes > 0) * self._parameter("step_a")
         return spikes > 0 if self.bits == 1 else spikes
 
     def _spikes(self, v: Floats) -> NDArray[np.int64]:
@@ -247,16 +249,21 @@ class _Cells:
         above = np.greater if self.options["fires"] == ">" else np.greater_equal
         counts = np.zeros(v.shape, np.int64)
         for bit in reversed(range(self.bits)):
-            part = self._parameter("threshold") * 2**bit
+            part = self._level * 2**bit
             more = above(v, part)
             counts += more * 2**bit
             v = np.where(more, v - part, v)
         return counts
 
+    @property
+    def _level(self) -> Floats:
+        """The threshold with what adaptation adds to it, which is 0 in models without."""
+        return self._parameter("threshold") + self.a
+
     def _reset(self, v: Floats, spikes: NDArray[np.int64]) -> Floats:
         """v after so many spikes."""
         if self.options["reset"] == "subtract":
-            return v - spikes * self._parameter("threshold")
+            return v - spikes * self._level
         return np.where(spikes > 0, self._parameter("v_reset"), v)
 
     def _driven(self, v: Floats, drive: Floats) -> Floats:
@@ -272,9 +279,9 @@ class _Cells:
     def _left(self, x: Floats, suffix: str = "") -> Floats:
         """What the leak of a step leaves; no leak rounds here."""
         leak = self.options.get("leak")
-        if leak is None:
+        if leak is None and "keep" + suffix not in self.parameters:
             return x
-        if leak == "multiply":
+        if leak in (None, "multiply"):
             return x * self._parameter("keep" + suffix)
         if leak == "linear":
             rest = np.zeros(1) if suffix else self._parameter("v_rest")

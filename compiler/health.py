@@ -87,6 +87,8 @@ def _beyond_reach(draft: Draft, program: Program, p: Population) -> Mask:
     multiplies = o.get("leak", "multiply") in ("multiply", "shift")
     if LIBRARY.get(p.model.name) is not p.model or not model.spikes or not multiplies:
         return none
+    if "a" in model.state and (mapped.parameters["step_a"] < 0).any():
+        return none
 
     def lasting(drive: NDArray[Any], suffix: str = "") -> NDArray[Any]:
         """What a drive in every step adds up to."""
@@ -111,6 +113,8 @@ def _beyond_reach(draft: Draft, program: Program, p: Population) -> Mask:
         highest = np.maximum(highest, mapped.parameters["v_floor"])
     highest = np.minimum(highest, float(model.state["v"][1]))
     threshold = mapped.parameters["threshold"]
+    if "a" in model.state:  # it rises, or falls back to 0
+        threshold = threshold + np.minimum(mapped.initial["a"], 0)
     return none | ((highest <= threshold) if o["fires"] == ">" else (highest < threshold))
 
 

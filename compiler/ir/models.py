@@ -97,9 +97,13 @@ def charged(x: Value, drive: Value, p: Any, o: dict[str, str], suffix: str = "")
 
 def fire(
     s: Any, p: Any, step: Callable[[Value, Value], Value], drive: Value, o: dict[str, str],
-    **state: Value,
+    level: Value | None = None, **state: Value,
 ) -> Update:  # fmt: skip
-    """Threshold, reset and refractory period around v = step(v, drive) + bias."""
+    """Threshold, reset and refractory period around v = step(v, drive) + bias.
+
+    level: what v has to reach and what `subtract` takes off, the threshold if left out.
+    """
+    threshold = p.threshold if level is None else level
     subtract = choice(o["reset"], "value", "subtract") == "subtract"
     at = choice(o["reset_at"], "now", "before", "after", "old")
     refractory = choice(o["refractory"], "none", "hold", "discard", "integrate")
@@ -112,12 +116,12 @@ def fire(
     def fired(v: Value) -> tuple[Value, Value]:
         """(whether it spikes or how often, thresholds that go), by restoring division."""
         if bits == 1:
-            return above(v, p.threshold), p.threshold
+            return above(v, threshold), threshold
         count, rest = lift(0), v
         for bit in reversed(range(bits)):
-            more = above(rest, p.threshold << bit)
+            more = above(rest, threshold << bit)
             count += select(more, 1 << bit, 0)
-            rest = select(more, rest - (p.threshold << bit), rest)
+            rest = select(more, rest - (threshold << bit), rest)
         return count, v - rest
 
     def some(count: Value) -> Value:
@@ -202,6 +206,37 @@ def lif(
     return fire(s, p, lambda v, drive: charged(v, drive, p, o), current << p.gain, o)
 
 
+@neuron_model(
+    state={"v": POTENTIAL, "a": POTENTIAL, "refractory": COUNT},
+    parameters={
+        **_INPUT, "keep": FRACTION, **_FIRING, "keep_a": FRACTION, "step_a": POTENTIAL,
+    },
+)  # fmt: skip
+def alif(
+    s: Any,
+    p: Any,
+    current: Value,
+    *,
+    fires: str = ">=",
+    reset: str = "value",
+    refractory: str = "none",
+    floor: str = "none",
+) -> Update:
+    """v = keep v + current + bias; the threshold is `threshold` + a, a = keep_a a + step_a spike.
+
+    With `subtract`, that threshold is taken off. Bellec et al. 2018 (LSNN); with `value`, the
+    homeostasis of Diehl and Cook 2015.
+    """
+    fixed = {"leak": "multiply", "rounding": "toward_zero", "leak_at": "before"}
+    o = {**_chosen(locals()), **fixed, "count_bits": "1", "reset_at": "now"}
+    made = fire(
+        s, p, lambda v, drive: charged(v, drive, p, o), current << p.gain, o, p.threshold + s.a
+    )
+    risen = select(cast(Value, made.spike), p.step_a, 0)
+    made.state["a"] = saturate(decay(s.a, p.keep_a, FRACTION_BITS) + risen, s.a.bits)
+    return made
+
+
 def synaptic_current(s: Any, p: Any, current: Value, o: dict[str, str]) -> Value:
     """i = keep_i i + current + bias_i."""
     i = charged(s.i, current << p.gain, p, o, "_i") + p.bias_i
@@ -282,5 +317,5 @@ def _chosen(given: dict[str, Any]) -> dict[str, str]:
 
 
 LIBRARY: dict[str, NeuronModel] = {
-    m.name: m for m in (integrate_and_fire, lif, cubalif, li, cubali)
+    m.name: m for m in (integrate_and_fire, lif, alif, cubalif, li, cubali)
 }

@@ -25,7 +25,7 @@ HALF, ALL = 2048, 4096
 def test_every_option_of_the_library_is_tried():
     assert {option for model in LIBRARY.values() for option in model.options} == set(OPTIONS)
     assert {name: len(variants(m)) for name, m in LIBRARY.items()} == {
-        "if": 19, "lif": 23, "cubalif": 26, "li": 10, "cubali": 10}  # fmt: skip
+        "if": 19, "lif": 23, "alif": 8, "cubalif": 26, "li": 10, "cubali": 10}  # fmt: skip
 
 
 @pytest.mark.parametrize("state_bits", range(8, 25))
@@ -197,6 +197,17 @@ def test_state_saturates_on_both_sides():
     low = steps("lif", [0], options={"reset": "subtract"}, initial={"v": 9}, keep=ALL,
                 threshold=-32768)  # fmt: skip
     assert low == [(32767, 1)]
+
+
+def test_an_adaptive_threshold_rises_with_spikes_and_falls_back():
+    """By hand: a is 6 after the first spike, then 3, then 1 + 6."""
+    given = {"keep": ALL, "keep_a": HALF, "threshold": 10, "step_a": 6}
+    found = steps("alif", [10, 10, 10, 1], **given)
+    assert found == [(0, 6, 1), (10, 3, 0), (0, 7, 1), (1, 3, 0)]
+    taken_off = steps("alif", [10, 10, 10, 1], options={"reset": "subtract"}, **given)
+    assert taken_off == [(0, 6, 1), (10, 3, 0), (7, 7, 1), (8, 3, 0)]
+    most = steps("alif", [10], initial={"a": 32767}, **given | {"keep_a": ALL, "step_a": 9})
+    assert most == [(10, 32767, 0)]
 
 
 def test_counts_and_random_numbers():
