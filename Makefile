@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 PEER_STAMP := .venv-peers/.ready
-FRAMEWORKS := others sinabs superneuromat step_orders
+FRAMEWORKS := others sinabs superneuromat step_orders rockpool
 WORKERS ?= 2
 
 .PHONY: demo test setup peers conformance figures prove mutation lint types unit clean
@@ -33,6 +33,7 @@ conformance: $(STAMP) $(FRAMEWORKS:%=.venv-conformance/%/.ready)
 	tools/conformance sinabs sinabs
 	tools/conformance superneuromat superneuromat
 	tools/conformance step_orders brian2 bindsnet
+	tools/conformance rockpool rockpool
 
 # How many small faults in the gateware the co-simulation finds.
 mutation: $(STAMP)

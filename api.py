@@ -141,8 +141,8 @@ def compile(
     """A program for a chip, and the report of the mapping.
 
     `network` is a `Network` or a file of one; `reading` is then what `load` takes (dt, reset,
-    discretisation, fires, floor, norm_input, count_bits, profile). The rest is as in
-    `compile_network`. Raises SpikefabError.
+    discretisation, fires, floor, norm_input, count_bits, complete, profile). The rest is as
+    in `compile_network`. Raises SpikefabError.
     """
     if not isinstance(network, Network):
         network = load(network, **reading)

@@ -25,6 +25,7 @@ from .sweep import compare_widths, read_widths
 @click.option("--fires", type=click.Choice([">", ">="]), help="How a potential is compared.")
 @click.option("--floor", help="The least potential: none, threshold (minus it), or a number.")
 @click.option("--norm-input", type=click.BOOL, help="Whether sinabs had norm_input: yes or no.")
+@click.option("--complete", type=click.BOOL, help="Whether Rockpool lost nothing: yes or no.")
 @click.option("--count-bits", type=click.IntRange(1, 8), help="Spikes per step, up to 2^bits - 1.")
 @click.option("--dilate", is_flag=True, help="Allow several ticks per step, for short loops.")
 @click.option("--weight-bits", type=click.IntRange(2, 16), show_default="8")

@@ -41,7 +41,8 @@ _ROUNDING = 1e-6  # relative; files hold float32
 
 @dataclass(frozen=True, eq=False)
 class Lowered:
-    """A population to be: gain is the factor on every weight and bias that enters it."""
+    """A population to be: gain is the factor on every weight and bias that enters it, and bias_kept
+    what is left of a bias that leaks in the step in which it enters."""
 
     model: str
     options: dict[str, str]
@@ -50,6 +51,7 @@ class Lowered:
     bias_name: str
     assumptions: list[str]
     initial: dict[str, Floats] = field(default_factory=dict)
+    bias_kept: Floats = field(default_factory=lambda: np.ones(1))
 
 
 def lower(node: Node, shape: Shape, settings: Settings, recurrent: bool) -> Lowered:
@@ -81,6 +83,10 @@ def lower(node: Node, shape: Shape, settings: Settings, recurrent: bool) -> Lowe
             gain = gain * given.get("w_in", np.ones(1)) * lost
         options["sees"] = settings.profile.sees
         bias_name = "bias_i"
+    bias_kept = np.ones(1)
+    if node.type in settings.profile.leaks_input:
+        options["leak_at"] = "after"
+        bias_kept = parameters["keep_i" if "keep_i" in parameters else "keep"]
     if settings.profile.name == "snntorch":
         parameters |= {k: v.astype(np.float32).astype(np.float64) for k, v in parameters.items()}
     if node.type in RESETTING:
@@ -99,7 +105,9 @@ def lower(node: Node, shape: Shape, settings: Settings, recurrent: bool) -> Lowe
             )
     starts = given.get(settings.profile.starts_at, np.zeros(1))
     initial = {"v": starts} if starts.any() else {}
-    return Lowered(MODELS[node.type], options, parameters, gain, bias_name, assumptions, initial)
+    return Lowered(
+        MODELS[node.type], options, parameters, gain, bias_name, assumptions, initial, bias_kept
+    )
 
 
 def _firing(

@@ -48,6 +48,7 @@ def load(
     floor: str | float | None = None,
     norm_input: bool | None = None,
     count_bits: int | None = None,
+    complete: bool | None = None,
     profile: str | None = None,
 ) -> Network:
     """The network of a `.nir` file, of a `nir.NIRGraph` in memory, or of SuperNeuroMAT's JSON.
@@ -56,10 +57,11 @@ def load(
     discretisation: `euler` or `exponential` decay; fires: `>` (NIR's equations) or `>=` the
     threshold; floor: the least potential, `threshold` for minus the threshold, or `none`;
     norm_input: whether inputs are scaled by what a leak loses (sinabs); count_bits: a neuron fires
-    up to 2^count_bits - 1 times in a step; profile: `nir`, `snntorch`, `norse`, `sinabs` or
-    `spikingjelly`, the conventions of what wrote the file. What neither arguments nor profile
-    determine is refused, not guessed. `network.settings` and `network.assumptions` say how the
-    file was read.
+    up to 2^count_bits - 1 times in a step; complete: whether neurons had neither recurrent weights
+    nor biases, which Rockpool leaves out; profile: `nir`, `snntorch`, `norse`, `sinabs`,
+    `spikingjelly` or `rockpool`, the conventions of what wrote the file. What neither arguments nor
+    profile determine is refused, not guessed. `network.settings` and `network.assumptions` say how
+    the file was read.
 
     Raises SpikefabError for a file that cannot be read, or a network that cannot be represented.
     """
@@ -67,7 +69,7 @@ def load(
         asked = {
             "dt": dt, "reset": reset, "discretisation": discretisation, "fires": fires,
             "floor": floor, "norm-input": norm_input, "count-bits": count_bits,
-            "profile": profile,
+            "complete": complete, "profile": profile,
         }  # fmt: skip
         for name, value in asked.items():
             if value is not None:
@@ -88,6 +90,7 @@ def load(
         floor=floor,
         norm_input=norm_input,
         count_bits=count_bits,
+        complete=complete,
         profile=profile,
     )
     flows = flows_into_neurons(flat, shapes, settings.dt)
@@ -167,7 +170,9 @@ def _build(
         parameters: dict[str, Any] = dict(low.parameters)
         bias = flows[name].bias
         if bias is not None and bias.any():
-            parameters[low.bias_name] = parameters.get(low.bias_name, 0.0) + bias * low.gain
+            parameters[low.bias_name] = parameters.get(low.bias_name, 0.0) + (
+                bias * low.gain * low.bias_kept
+            )
         parts[name] = network.population(
             name,
             sizes[name],

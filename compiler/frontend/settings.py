@@ -24,7 +24,8 @@ CHOICES = {
 }
 MAX_COUNT_BITS = 8
 _NAMED = {"reset": "zero|subtract", "discretisation": "euler|exponential", "dt": "SECONDS",
-          "floor": "none|threshold|VALUE", "norm_input": "yes|no"}  # fmt: skip
+          "floor": "none|threshold|VALUE", "norm_input": "yes|no",
+          "complete": "yes|no"}  # fmt: skip
 _UNTOLD = Profile("none")
 
 
@@ -34,7 +35,8 @@ class Settings:
 
     floor: `none`, `threshold` (v never ends a step below -threshold) or the least v itself;
     norm_input: whether inputs are scaled by what a leak loses, None where it is as NIR says;
-    count_bits: a neuron fires up to 2^count_bits - 1 times in a step; the rest is in `profile`.
+    count_bits: a neuron fires up to 2^count_bits - 1 times in a step; complete: whether neurons had
+    nothing that the exporter leaves out, None where that is no question; the rest is in `profile`.
     """
 
     dt: float
@@ -45,6 +47,7 @@ class Settings:
     floor: str | float = "none"
     norm_input: bool | None = None
     count_bits: int = 1
+    complete: bool | None = None
     assumptions: list[str] = field(default_factory=list, compare=False)
 
     @property
@@ -68,8 +71,9 @@ class Settings:
         }
         if self.floor != "none" or "floor" in self.profile.asked:
             said["floor"] = str(self.floor)
-        if self.norm_input is not None:
-            said["norm_input"] = "yes" if self.norm_input else "no"
+        for name, answer in (("norm_input", self.norm_input), ("complete", self.complete)):
+            if answer is not None:
+                said[name] = "yes" if answer else "no"
         if self.count_bits > 1:
             said["count_bits"] = str(self.count_bits)
         return said
@@ -85,6 +89,7 @@ def settle(
     floor: str | float | None = None,
     norm_input: bool | None = None,
     count_bits: int | None = None,
+    complete: bool | None = None,
     profile: str | None = None,
 ) -> Settings:
     """Settings from arguments and profile.
@@ -94,6 +99,7 @@ def settle(
     chosen: dict[str, Any] = {
         "dt": dt, "reset": reset, "discretisation": discretisation, "fires": fires,
         "floor": _floor(floor), "norm_input": norm_input, "count_bits": count_bits,
+        "complete": complete,
     }  # fmt: skip
     _check_arguments(chosen, profile)
     told = PROFILES[profile] if profile is not None else _UNTOLD
@@ -108,8 +114,9 @@ def settle(
         chosen["dt"] = own
     for name, value in told.defaults.items():
         chosen[name] = value if chosen[name] is None else chosen[name]
-    if norm_input is not None and "norm_input" not in told.asked:
-        raise SpikefabError("norm_input", flat.where, "only the profile sinabs has it")
+    for name, owner in (("norm_input", "sinabs"), ("complete", "rockpool")):
+        if chosen[name] is not None and name not in told.asked:
+            raise SpikefabError(name, flat.where, f"only the profile {owner} has it")
     needed = [*open_points(flat), *_needed_by(told, flat)]
     _refuse_missing([n for n in needed if chosen[n] is None], flat, told)
     settings = Settings(
@@ -121,6 +128,7 @@ def settle(
         floor=chosen["floor"] if chosen["floor"] is not None else "none",
         norm_input=norm_input if "norm_input" in needed else None,
         count_bits=chosen["count_bits"] or 1,
+        complete=complete if "complete" in needed else None,
     )
     settings.assumptions.extend(_assumptions(settings, flat, asked))
     return settings
@@ -143,6 +151,8 @@ def _needed_by(profile: Profile, flat: FlatGraph) -> list[str]:
         points.append("floor")
     if "norm_input" in profile.asked and flat.of_type(*LEAKY):
         points.append("norm_input")
+    if "complete" in profile.asked and flat.of_type(*RESETTING):
+        points.append("complete")
     return points
 
 
@@ -226,6 +236,11 @@ def _assumptions(settings: Settings, flat: FlatGraph, asked: dict[str, Any]) -> 
             )
     if profile.own_dt(flat) is not None:
         said.append(f"dt is {settings.dt:g} s, as the gains in the file say.")
+    if settings.complete is False:
+        said.append(
+            "Neurons had recurrent weights or biases that the file does not hold: without them "
+            "the network is another."
+        )
     if settings.count_bits > 1 and flat.of_type(*RESETTING):
         said.append(
             f"A neuron fires at most {2**settings.count_bits - 1} times in a step "

@@ -2,7 +2,9 @@
 
 Used by the suites in their frameworks' own environments: needs NumPy only. A network is three files
 in a folder: `N.nir`, `N.npz` with `input` and the spikes `of/NODE` of every layer, counts
-[steps, lines], and `N.json` with its kind and what `spikefab.load` must be told.
+[steps, lines], and `N.json` with its kind and what `spikefab.load` must be told. What an exporter
+loses and a user puts back is in the second: `rec/NODE`, weights from a layer to itself, and
+`bias/NODE`.
 """
 
 import importlib.metadata
@@ -55,22 +57,25 @@ def draw(folder, kinds, each):
     """Write `each` lively networks of every kind.
 
     A kind is a function of a generator that gives the input, the spikes by node [STEPS, ...], the
-    settings for `spikefab.load`, and a function that exports to a path.
+    settings for `spikefab.load`, a function that exports to a path, and, if anything is to be put
+    back, arrays of that.
     """
-    packages = ("nir", "nirtorch", "torch", "snntorch", "norse", "spikingjelly", "sinabs")
+    packages = ("nir", "nirtorch", "torch", "snntorch", "norse", "spikingjelly", "sinabs",
+                "rockpool")  # fmt: skip
     versions = {d.name: d.version for d in importlib.metadata.distributions() if d.name in packages}
     Path(folder, "versions.json").write_text(json.dumps(versions))
     number = 0
     for kind, make in kinds.items():
         found = 0
         for seed in range(DRAWS):
-            given, spikes, settings, export = make(np.random.default_rng([number, seed]))
+            given, spikes, settings, export, *lost = make(np.random.default_rng([number, seed]))
             if not lively(spikes):
                 continue
             path = Path(folder) / f"{number:03}"
             export(path.with_suffix(".nir"))
             arrays = {f"of/{n}": x.reshape(STEPS, -1).astype(np.int32) for n, x in spikes.items()}
             flat = given.reshape(STEPS, -1).astype(np.int32)
+            arrays |= {k: v for some in lost for k, v in some.items()}
             np.savez_compressed(path.with_suffix(".npz"), input=flat, **arrays)
             about = {"kind": kind, "settings": settings}
             path.with_suffix(".json").write_text(json.dumps(about))

@@ -26,9 +26,14 @@ def judge(path):
     network = sf.load(path, **about["settings"])
     (name,) = (i.name for i in network.inputs)
     given = {name: sf.SpikeTrain.from_dense(stored["input"])}
-    expected = {k.removeprefix("of/"): stored[k] for k in stored.files if k != "input"}
+    expected = {k.removeprefix("of/"): stored[k] for k in stored.files if k.startswith("of/")}
     if sorted(expected) != sorted(p.name for p in network.populations):
         raise SystemExit(f"{path}: layers {sorted(expected)} became other populations")
+    for p in network.populations:
+        if f"rec/{p.name}" in stored:
+            network.connect(p, p, stored[f"rec/{p.name}"], delay=1)
+        if f"bias/{p.name}" in stored:
+            p.parameters["bias"] = stored[f"bias/{p.name}"]
     program, report = sf.compile(network, calibrate=given)
     if not all(p.exact for p in report.populations):
         return about["kind"], None, 0, 0, 0

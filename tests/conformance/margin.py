@@ -108,13 +108,16 @@ def _population(network, program, report, p, spikes):
         slack = FLOAT32 * (abs(v) + size[step] + abs(i) + threshold) * (inexact > 0)
         x, e_x = drive[step], slack
         if current:
-            i = kept_i * i + drive[step] + exact("bias_i")
+            if o["leak_at"] == "after":
+                i = kept_i * (i + drive[step]) + exact("bias_i")
+            else:
+                i = kept_i * i + drive[step] + exact("bias_i")
             e_i = kept_i * e_i + lost_i * lsb + off("bias_i") + slack
             x, e_x = i, e_i
         ready, held = waits == 0, (v, e)
         if o["refractory"] == "discard":
             x, e_x = np.where(ready, x, 0), np.where(ready, e_x, 0)
-        if o.get("leak_at") == "after":
+        if not current and o.get("leak_at") == "after":
             v, e, x, e_x = v + x, e + e_x, 0, 0
         v = kept * v + x + exact("bias")
         e = kept * e + lost * lsb + e_x + off("bias") + slack

@@ -6,10 +6,13 @@
 from .nir_itself import NIR
 from .norse import NORSE
 from .profile import Profile
+from .rockpool import ROCKPOOL
 from .sinabs import SINABS
 from .snntorch import SNNTORCH
 from .spikingjelly import SPIKINGJELLY
 
 __all__ = ["PROFILES", "Profile"]
 
-PROFILES: dict[str, Profile] = {p.name: p for p in (NIR, SNNTORCH, NORSE, SINABS, SPIKINGJELLY)}
+PROFILES: dict[str, Profile] = {
+    p.name: p for p in (NIR, SNNTORCH, NORSE, SINABS, SPIKINGJELLY, ROCKPOOL)
+}

@@ -33,7 +33,8 @@ class Profile:
     its framework has but does not write, and why they must be told; sees: the current that a
     potential integrates, `new` or `old`; next_step: a reset acts in the step after the spike;
     unit_gains: gains that are 1 in the framework whatever the file says, of `leaky` and
-    `integrator` (of the input on v) and `synapse` (of the input on the current); tau_over_dt: time
+    `integrator` (of the input on v) and `synapse` (of the input on the current); leaks_input: types
+    of nodes whose input leaks with what it is added to, in the same step; tau_over_dt: time
     constants of the file are dt times those of the framework, dt in seconds; starts_at: the
     parameter of the file at which potentials start; said: what is taken for granted besides.
 
@@ -50,6 +51,7 @@ class Profile:
     sees: str = "old"
     next_step: bool = False
     unit_gains: frozenset[str] = frozenset()
+    leaks_input: frozenset[str] = frozenset()
     tau_over_dt: bool = False
     starts_at: str = ""
     said: tuple[str, ...] = ()
