@@ -16,9 +16,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..ir.errors import SpikefabError
 from ..network import Input, Network, Population, Projection, Triples
+from .integers import whole
 
 STATE_BITS = 24
 _GAIN = 6
@@ -68,13 +70,5 @@ def lava_dense(
     return network.connect(source, target, Triples(pre, post, kept[post, pre], 1.0), delay=1)
 
 
-def _whole(name: str, values: Any, where: str) -> Any:
-    array = np.asarray(values)
-    if array.dtype.kind not in "iu":
-        raise SpikefabError(f"'{name}' of type {array.dtype}", where, "Lava takes integers")
-    lo, hi = _RANGES[name]
-    if array.size and (array.min() < lo or array.max() > hi):
-        raise SpikefabError(
-            f"'{name}' = {array.min()}..{array.max()}", where, f"Lava has {lo}..{hi}"
-        )
-    return array.astype(np.int64)
+def _whole(name: str, values: Any, where: str) -> NDArray[np.int64]:
+    return whole(name, values, where, _RANGES[name], "Lava")
