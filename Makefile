@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.ready
 PEER_STAMP := .venv-peers/.ready
-FRAMEWORKS := others sinabs superneuromat step_orders rockpool
+FRAMEWORKS := others sinabs superneuromat step_orders rockpool xylo
 WORKERS ?= 2
 
 .PHONY: demo test setup peers conformance figures prove mutation lint types unit clean
@@ -34,6 +34,7 @@ conformance: $(STAMP) $(FRAMEWORKS:%=.venv-conformance/%/.ready)
 	tools/conformance superneuromat superneuromat
 	tools/conformance step_orders brian2 bindsnet
 	tools/conformance rockpool rockpool
+	tools/conformance xylo xylo
 
 # How many small faults in the gateware the co-simulation finds.
 mutation: $(STAMP)
@@ -60,7 +61,7 @@ $(PEER_STAMP): bench/peers/requirements.txt tools/ensure-venv
 	touch $@
 
 .venv-conformance/%/.ready: tests/conformance/requirements-%.txt tools/ensure-venv
-	tools/ensure-venv $(PYTHON) .venv-conformance/$*
+	tools/ensure-venv $(PYTHON) .venv-conformance/$* --compiler
 	.venv-conformance/$*/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 

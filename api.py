@@ -28,6 +28,7 @@ from .compiler.frontend.nir_data import from_nir_data, to_nir_data
 from .compiler.frontend.nir_reader import load
 from .compiler.frontend.step_orders import bindsnet_lif, brian2_lif
 from .compiler.frontend.superneuromat import load_superneuromat
+from .compiler.frontend.xylo import xylo_network
 from .compiler.ir.chip import CHIPS, ChipSpec
 from .compiler.ir.device import Device
 from .compiler.ir.errors import SpikefabError
@@ -123,6 +124,7 @@ __all__ = [
     "to_nir_data",
     "wrap",
     "write_waveform",
+    "xylo_network",
 ]
 
 
