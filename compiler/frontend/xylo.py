@@ -232,5 +232,5 @@ def _refuse(what: str, layer: _Layer, most: Integers, least: Integers) -> None:
             f"{what} of {value}",
             f"{layer.name} neuron {worst}",
             f"the weights allow it, and beyond {-TOP - 1}..{TOP} Xylo saturates within a step",
-            "use smaller weights, shifts or dashes, or give `events` if there are fewer",
+            "use smaller weights, shifts or dashes, or say by `events` that input lines get few",
         )
