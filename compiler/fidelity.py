@@ -92,6 +92,14 @@ def measure(
             f"there are {run.samples} samples", "give one label per sample",
         )  # fmt: skip
     answers = [_answers(program, x) for x in (run, reference)]
+    outputs = [p for p in program.populations if p.output]
+    if labels is not None and len(outputs) == 1:
+        outside = labels[(labels < 0) | (labels >= outputs[0].size)]
+        if outside.size:
+            raise SpikefabError(
+                f"label {outside[0]}", "the calibration input",
+                f"the output '{outputs[0].name}' has neurons 0..{outputs[0].size - 1}",
+            )  # fmt: skip
     right, right_in_float = (
         None if labels is None or x is None else float(np.mean(x == labels)) for x in answers
     )

@@ -17,6 +17,7 @@ from .network import Floats, Generated, Population
 from .passes.draft import Draft, Quantised, Scale
 
 CHUNK = 1 << 20  # synapses looked at at a time
+LEAK_OFF = 0.25  # relative: a leak that is further from what was asked is warned of
 Mask = NDArray[np.bool_]
 
 
@@ -132,6 +133,7 @@ def warnings(
                 f"population '{p.name}': silent on the given input, in float too: its input is too "
                 "weak for its threshold, or the network was read with a wrong dt, gain or reset"
             )
+        said += (f"population '{p.name}': {text}" for text in _leaks(p, draft))
         if row.get("saturated"):
             said.append(
                 f"population '{p.name}': {_of(row['saturated'], p)} met the limit of state, "
@@ -172,6 +174,26 @@ def _troubles(p: Population, found: Losses, lost: Mask | None) -> list[str]:
             f"{_of(int(mask.sum()), p)} can never fire: their threshold is beyond the reach of all "
             "their inputs"
         )
+    return said
+
+
+def _leaks(p: Population, draft: Draft) -> list[str]:
+    """What became of leaks that are too slow for the chip's fractions."""
+    said = []
+    for name, unit in draft.models[p.name].units.items():
+        if unit != "fraction":
+            continue
+        lost = 1.0 - p.parameters[name]
+        kept = 1.0 - draft.parameters[p.name][name] / (1 << FRACTION_BITS)
+        off = abs(kept - lost) > LEAK_OFF * lost
+        if off.any():
+            n = int(np.argmax(off))
+            first = (x if len(x) == 1 else x[n : n + 1] for x in (lost, kept))
+            was, now = (float(x[0]) for x in first)
+            said.append(
+                f"{name} loses {now:.3g} of its value in a step where {was:.3g} was asked: what is "
+                f"lost is a multiple of 1/{1 << FRACTION_BITS}; use a longer time step"
+            )
     return said
 
 

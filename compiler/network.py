@@ -19,6 +19,7 @@ from .ir.models import LIBRARY
 from .ir.neuron import MAX_GAIN, NeuronModel
 
 Floats = NDArray[np.float64]
+MOST_NEURONS = 1 << 30  # of a population: more than any chip has
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,16 +152,19 @@ class Network:
                 raise SpikefabError(f"model '{model}'", where, hint=f"use {', '.join(LIBRARY)}")
             model = LIBRARY[model]
         _size(size, name)
+        options = {k: str(v) for k, v in (options or {}).items()}
         traced = model.datapath(16, 24, options)
         given = {k: _values(v, size, f"parameter '{k}' of {where}") for k, v in parameters.items()}
         start = {
             k: _values(v, size, f"initial '{k}' of {where}") for k, v in (initial or {}).items()
         }
         if unknown := set(given) - set(traced.parameters):
+            name = sorted(unknown)[0]
             raise SpikefabError(
-                f"parameter '{sorted(unknown)[0]}'",
+                f"parameter '{name}'",
                 where,
                 f"{traced.identity} has {', '.join(traced.parameters)}",
+                "other options use it: see docs/models.md" if name in model.parameters else "",
             )
         if unknown := set(start) - set(traced.state):
             raise SpikefabError(
@@ -179,7 +183,7 @@ class Network:
                     f"'{k}' = {array.min():g}..{array.max():g}", where, "a fraction lies in 0..1"
                 )
         return self._add(
-            Population(name, size, model, dict(options or {}), given, start, output)
+            Population(name, size, model, options, given, start, output)
         )
 
     def connect(
@@ -195,7 +199,15 @@ class Network:
 
         Raises SpikefabError for wrong shapes, targets out of range, or weights that are not finite.
         """
+        for part in (source, target):
+            if not isinstance(part, Input | Population):
+                raise SpikefabError(
+                    f"{part!r} as an end of a projection", "the network",
+                    hint="give what `input` or `population` returned",
+                )  # fmt: skip
         where = f"projection '{source.name}' to '{target.name}'"
+        if isinstance(target, Input):
+            raise SpikefabError(f"the input '{target.name}' as a target", where)
         for part in (source, target):
             if self.node(part.name) is not part:
                 raise SpikefabError(f"'{part.name}' of another network", where)
@@ -253,6 +265,8 @@ class Network:
 def _size(size: int, name: str) -> int:
     if type(size) is not int or size < 1:
         raise SpikefabError(f"size {size!r}", f"'{name}'", "a size is a whole number above 0")
+    if size > MOST_NEURONS:
+        raise SpikefabError(f"size {size}", f"'{name}'", f"at most {MOST_NEURONS}")
     return size
 
 
@@ -277,7 +291,17 @@ def check_connections(projection: Projection, sources: int, targets: int, where:
         if not (np.isfinite(c.scale) and c.scale > 0 and c.fan_out >= 0):
             raise SpikefabError(f"scale {c.scale}, fan-out {c.fan_out}", where)
         return
+    if not isinstance(c, np.ndarray | Rows | Triples):
+        raise SpikefabError(
+            f"connections of type {type(c).__name__}", where,
+            hint="give an array [source, target], Rows, Triples or Generated",
+        )  # fmt: skip
+    for part in () if isinstance(c, np.ndarray) else vars(c).values():
+        if isinstance(part, list | tuple):
+            raise SpikefabError("a list among synapses", where, hint="give NumPy arrays")
     if isinstance(c, np.ndarray):
+        if c.dtype.kind not in "biuf":
+            raise SpikefabError(f"weights of type {c.dtype}", where, hint="give numbers")
         if c.shape != (sources, targets):
             raise SpikefabError(f"weights {c.shape}", where, f"expected {(sources, targets)}")
         weight, ends = c, []

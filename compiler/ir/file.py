@@ -23,6 +23,7 @@ from .validate import validate
 
 FORMAT = 1
 KEY = "spikefab"
+NETWORKS = (".nir", ".h5", ".hdf5", ".json")  # how files of networks are often named
 
 
 @contextlib.contextmanager
@@ -95,7 +96,8 @@ def _read(where: str) -> tuple[dict[str, Any], dict[str, Any]]:
     except OSError as fault:
         raise SpikefabError("cannot read", where, fault.strerror or str(fault)) from None
     except (SafetensorError, ValueError, RecursionError, TypeError, AttributeError) as fault:
-        raise SpikefabError("not a Spikefab program", where, str(fault)) from None
+        hint = "if it is a network, `spikefab compile` it first" if where.endswith(NETWORKS) else ""
+        raise SpikefabError("not a Spikefab program", where, str(fault), hint) from None
     if not isinstance(header, dict):
         raise SpikefabError("not a Spikefab program", where, "its header is no object")
     return header, arrays

@@ -208,7 +208,7 @@ class NeuronModel:
 
         Raises SpikefabError for an unknown option or a state that may leave its format.
         """
-        chosen = {**self.options, **(options or {})}
+        chosen = {**self.options, **{k: str(v) for k, v in (options or {}).items()}}
         if unknown := set(chosen) - set(self.options):
             raise SpikefabError(
                 f"option '{sorted(unknown)[0]}'",

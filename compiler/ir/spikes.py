@@ -83,12 +83,25 @@ class SpikeTrain:
 
     @classmethod
     def from_dense(cls, raster: Any) -> SpikeTrain:
-        """Spikes of a raster [steps, lines] or [samples, steps, lines] of counts or booleans."""
+        """Spikes of a raster [steps, lines] or [samples, steps, lines] of counts or booleans.
+
+        Raises SpikefabError for another shape, or numbers that are no counts.
+        """
         counts = np.asarray(raster)
         if counts.ndim not in (2, 3):
             raise SpikefabError(
                 f"raster of shape {counts.shape}", "spikes", "[samples,] steps, lines"
             )
+        if counts.dtype.kind not in "biuf":
+            raise SpikefabError(f"a raster of {counts.dtype}", "spikes", "it holds counts")
+        if counts.dtype.kind in "if":
+            with np.errstate(invalid="ignore"):
+                odd = counts[~((counts >= 0) & (counts % 1 == 0))]
+            if odd.size:
+                raise SpikefabError(
+                    f"{odd[0]:g} in a raster", "spikes", "counts are whole and not negative",
+                    "make spikes of other numbers by rate_code, latency_code or delta_code",
+                )  # fmt: skip
         places = np.nonzero(counts)
         payload = counts[places].astype(np.int32)
         return cls.of(
@@ -231,12 +244,17 @@ def save_input(path: str | Path, trains: Mapping[str, SpikeTrain]) -> None:
 
 def _read_npz(where: str) -> dict[str, NDArray[Any]]:
     try:
-        with np.load(where, allow_pickle=False) as stored:
+        stored = np.load(where, allow_pickle=False)
+        if isinstance(stored, np.ndarray):
+            raise ValueError("it holds one array: save it by numpy.savez, under a name")
+        with stored:
             return {name: stored[name] for name in stored.files}
     except OSError as fault:
         raise SpikefabError("cannot read", where, fault.strerror or str(fault)) from None
     except UNREADABLE as fault:
-        raise SpikefabError("not an .npz of spikes", where, str(fault)) from None
+        text = str(fault)
+        why = "it is no archive of arrays" if "file contain" in text else text
+        raise SpikefabError("not an .npz of spikes", where, why) from None
 
 
 def _read_csv(where: str) -> dict[str, NDArray[Any]]:

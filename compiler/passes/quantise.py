@@ -92,11 +92,13 @@ def check(draft: Draft) -> None:
         for name, values in draft.parameters[p.name].items():
             lo, hi = draft.models[p.name].parameters[name]
             if values.min() < lo or values.max() > hi:
+                worst = int(values.max() if values.max() > hi else values.min())
+                counts = draft.models[p.name].units[name] != "potential"
+                lsb = "" if counts else f" at {draft.scales[p.name].lsb:.3g} per LSB"
                 raise SpikefabError(
-                    f"'{name}' becomes {int(values.min())}..{int(values.max())}",
-                    f"population '{p.name}'",
-                    f"outside {lo}..{hi} at {draft.scales[p.name].lsb:.3g} per LSB",
-                )
+                    f"'{name}' becomes {worst}", f"population '{p.name}'",
+                    f"outside {lo}..{hi}{lsb}",
+                )  # fmt: skip
     for q in draft.weights:
         c = q.connections
         if isinstance(c, Generated):
@@ -262,7 +264,10 @@ def _step(
 
 
 def _is_whole(ratio: NDArray[np.float64]) -> bool:
-    return bool((np.abs(ratio - np.rint(ratio)) < EXACT * np.maximum(1, np.abs(ratio))).all())
+    """Whether weights that are not 0 are whole numbers of LSB, none of them 0."""
+    whole = np.rint(ratio)
+    near = np.abs(ratio - whole) < EXACT * np.maximum(1, np.abs(ratio))
+    return bool((near & (whole != 0)).all())
 
 
 def _parameters(p: Population, model: Datapath, scale: Scale) -> dict[str, NDArray[np.int32]]:

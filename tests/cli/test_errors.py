@@ -413,6 +413,7 @@ CASES = {
     ),
     "program is a network": (
         nothing, ["run", "net.nir", "--steps", 2], "not a Spikefab program in net.nir",
+        "`spikefab compile` it first",
     ),
     # ---- runs
     "checkpoint of another program": (

@@ -118,3 +118,32 @@ def test_chip_auto_carries_the_counts_of_its_models_and_their_limit_is_told(bits
     assert report.populations[0].limit_reached == (10 if bits == 2 else 0)
     limits = [w for w in report.warnings if "10 counts are 3, the most" in w]
     assert len(limits) == (bits == 2)
+
+
+def small(weights: Any, **parameters: Any) -> sf.Network:
+    net = sf.Network()
+    x = net.input("x", len(weights))
+    y = net.population("y", len(weights[0]), "lif", threshold=1.0, output=True, **parameters)
+    net.connect(x, y, np.array(weights))
+    return net
+
+
+def test_a_leak_that_is_lost_is_warned_of() -> None:
+    warned = sf.compile(small([[1.0, 1.0]], keep=[0.5, 1 - 1e-6]))[1].warnings
+    assert len(warned) == 1
+    assert "keep loses 0 of its value in a step where 1e-06 was asked" in warned[0]
+    for keep in (0.0, 0.5, 1.0, 1 - 3 / 4096):
+        assert sf.compile(small([[1.0]], keep=keep))[1].warnings == ()
+
+
+def test_weights_that_became_0_are_not_exact() -> None:
+    _, report = sf.compile(small([[1e7, 1.0], [1.0, 2.0]], keep=0.5))
+    assert not report.populations[0].exact
+    assert "all weights of 1 of 2 neurons rounded to 0" in report.warnings[0]
+
+
+def test_a_label_that_names_no_neuron_is_refused() -> None:
+    net, given = small([[1.0, 1.0]], keep=0.5), sf.SpikeTrain.from_dense(np.ones((1, 3, 1), int))
+    for label in (2, -1):
+        with pytest.raises(sf.SpikefabError, match=f"label {label} .*'y' has neurons 0..1"):
+            sf.compile(net, calibrate={"x": given}, labels=np.array([label]))

@@ -62,3 +62,11 @@ def test_a_bad_csv_is_refused_by_file_and_cause(tmp_path: Path, text: str, said:
     with pytest.raises(sf.SpikefabError, match=r"x\.csv") as refused:
         sf.load_input(path, {"a": 4})
     assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("odd", [0.5, -1, -1.0, 1.7, np.nan, np.inf])
+def test_a_raster_of_what_are_no_counts_is_refused(odd: float) -> None:
+    with pytest.raises(sf.SpikefabError, match=f"^{odd:g} in a raster in spikes: .* rate_code"):
+        sf.SpikeTrain.from_dense([[0, odd], [1, 0]])
+    whole = sf.SpikeTrain.from_dense([[0, 3.0], [True, 0]])
+    assert whole.to_dense(2, 2).tolist() == [[0, 3], [1, 0]]
