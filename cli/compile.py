@@ -46,15 +46,17 @@ def compile_command(
     as_json: bool,
     **reading: Any,
 ) -> None:
-    """Compile NET (a .nir file) to a program, and print the mapping report."""
+    """Compile NET (.nir, or SuperNeuroMAT's .json) to a program, and print the mapping report."""
     widths = None
     if sweep is not None:
         widths = read_widths(sweep)
-        if calibrate is None or weight_bits is not None or not (output or ".png").endswith(".png"):
-            raise SpikefabError(
-                "--sweep", "spikefab compile",
-                "it compares on --calibrate, sets --weight-bits itself, and -o is a .png",
-            )  # fmt: skip
+        for wrong, why, hint in (
+            (calibrate is None, "it compares on an input", "give it by --calibrate"),
+            (weight_bits is not None, "it sets the weight bits itself", "leave out --weight-bits"),
+            (not (output or ".png").endswith(".png"), "it writes a picture", "-o FILE.png"),
+        ):
+            if wrong:
+                raise SpikefabError("--sweep", "spikefab compile", why, hint)
     elif output is None:
         raise click.UsageError("Missing option '-o' / '--output'.", click.get_current_context())
     if output is not None:

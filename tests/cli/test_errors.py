@@ -331,6 +331,10 @@ CASES = {
     "sweep without input": (
         nothing, ["compile", "net.nir", *READ, "--sweep", "weight-bits=3..8"], "--calibrate",
     ),
+    "sweep of a width that is given": (
+        nothing, ["compile", "net.nir", *READ, "--sweep", "weight-bits=3..8", "--calibrate",
+                  "in.npz", "--weight-bits", 4], "leave out --weight-bits",
+    ),
     "sweep into a program": (
         nothing, [*COMPILE, "--sweep", "weight-bits=3..8", "--calibrate", "in.npz"], ".png",
     ),

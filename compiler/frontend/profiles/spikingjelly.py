@@ -51,7 +51,7 @@ def _signs(flat: FlatGraph) -> list[str]:
         signs.append(f"the input is named '{found[0]}'")
     cells = [n for n in flat.nodes.values() if n.is_neuron]
     wide = all(v.dtype == np.float64 and np.ptp(v) == 0 for n in cells for v in n.values.values())
-    if cells and wide:
+    if signs and cells and wide:  # alone, it is what any script writes
         signs.append("neuron parameters are float64 and the same for a whole layer")
     return signs
 
