@@ -80,7 +80,12 @@ def camera_events(
         )  # fmt: skip
     height, width = shape
     for name, size in (("x", width), ("y", height), ("p", 2)):
-        column = arrays[name].astype(np.int64)
+        given = arrays[name]
+        if given.dtype.kind not in "biuf" or (given.dtype.kind == "f" and (given % 1 != 0).any()):
+            raise SpikefabError(
+                f"{name} of type {given.dtype}", "camera_events", "pixels and polarities are whole"
+            )
+        column = given.astype(np.int64)
         if len(column) and (column.min() < 0 or column.max() >= size):
             raise SpikefabError(
                 f"{name} = {column.min()}..{column.max()}", "camera_events",

@@ -94,6 +94,7 @@ def test_single_runs_become_the_samples_of_a_batch():
         (lambda: sf.delta_code(["a"], 1), "no numbers in delta_code"),
         (lambda: sf.delta_code([[1.0]], 0), "threshold 0 in delta_code: it is above 0"),
         (lambda: sf.camera_events([4], [0], [0], [0], (2, 4), 1e-3), "x = 4..4 in camera_events"),
+        (lambda: sf.camera_events([0.5], [0], [0], [0], (2, 4), 1e-3), "x of type float64"),
         (lambda: sf.camera_events([0], [0], [-1], [0], (2, 4), 1e-3), "t = -1..-1"),
         (lambda: sf.camera_events([0], [0, 1], [0], [0], (2, 4), 1e-3), "of different length"),
         (lambda: sf.camera_events([0], [0], [0], [0], (2, 4), 0), "dt = 0 in camera_events"),
