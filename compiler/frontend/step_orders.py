@@ -28,8 +28,13 @@ def brian2_lif(
 
     Parameters in the network's units, one value or one per neuron; refractory: steps, 0 for none;
     initial: of v, v_rest if left out. v is told as v - v_rest. Raises SpikefabError where both a
-    refractory period beyond a step and a v_reset that is not v_rest are asked for.
+    refractory period beyond a step and a v_reset that is not v_rest are asked for, or that period
+    is no whole number.
     """
+    if not isinstance(refractory, int | np.integer) or refractory < 0:
+        raise SpikefabError(
+            f"refractory = {refractory!r}", f"population '{name}'", "it is a whole number of steps"
+        )
     rest = _floats(v_rest)
     reset, kept = _floats(v_reset) - rest, _floats(keep)
     options = {"leak_at": "after", "fires": ">"}

@@ -86,5 +86,8 @@ def test_what_is_not_like_the_simulator_is_refused():
     net = sf.Network()
     with pytest.raises(sf.SpikefabError, match="'a': v leaks from v_reset in the last step only"):
         sf.brian2_lif(net, "a", 2, keep=0.5, threshold=1.0, v_reset=-1.0, refractory=2)
+    for period in (0.5, -1):
+        with pytest.raises(sf.SpikefabError, match=f"refractory = {period} in population 'a'"):
+            sf.brian2_lif(net, "a", 2, keep=0.5, threshold=1.0, refractory=period)
     with pytest.raises(sf.SpikefabError, match="'b': it would spike while it is refractory"):
         sf.bindsnet_lif(net, "b", 2, decay=0.5, thresh=[1.0, -1.0])
