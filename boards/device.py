@@ -20,6 +20,7 @@ from ..compiler.ir.device import (
     Device,
     Inputs,
     Progress,
+    Signals,
     check_values,
     deliveries,
     recorded_state,
@@ -182,6 +183,7 @@ class BoardDevice(Device):
         spikes: Inputs = None,
         steps: int | None = None,
         *,
+        signals: Signals = None,
         samples: int | None = None,
         record: Sequence[str] = (),
         drain: bool = True,
@@ -190,7 +192,7 @@ class BoardDevice(Device):
         """As every device's `run`. Counters are derived from the clocks that the board tells;
         `synaptic_events` is there if the spikes of all populations are recorded."""
         program = self.program
-        given = deliveries(program, spikes, steps, samples)
+        given = deliveries(program, spikes, steps, samples, signals)
         run = SteppedRun(program, given, record, 0 if given.batch else self._tick, drain)
         self._output_spikes(run.recorded)
         replies = Replies(self, run)

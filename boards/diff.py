@@ -282,7 +282,7 @@ class _Pair:
         ca, cb = _cycles(a), _cycles(b)
         if (at := _first((ca != cb).ravel())) is not None:
             _, tick, core, phase = np.unravel_index(at, ca.shape)
-            order = (0, 2, 4)[phase]
+            order = (0, 2, 4, 5)[phase]
             yield (base + int(tick), order, 0), Difference(
                 0, base + int(tick), int(core), f"cycles of {PHASES[phase]}",
                 int(ca.flat[at]), int(cb.flat[at]),

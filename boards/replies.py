@@ -113,10 +113,11 @@ class Replies:
     def _tick(self, asked: _Asked) -> tuple[list[int], dict[int, int], dict[int, int]]:
         """The words of a tick: clocks by phase, spike counts and values by neuron."""
         device, program = self.device, self.program
-        clocks = [0, 0, 0]
+        clocks = dict.fromkeys(cycles.PHASES, 0)
         spikes: dict[int, int] = {}
         values: dict[int, int] = {}
         seen: list[int] = []
+        reported = cycles.phases(program.chip)
         phases = [Kind.DELIVER, Kind.UPDATE] if device.counts else []
         kind, last = 0, -1
         while kind != Kind.EMIT:
@@ -133,7 +134,7 @@ class Replies:
             if kind != Kind.ENTRY:
                 if value > MOST_CLOCKS:
                     raise self._impossible(f"{value} clocks of a phase")
-                clocks[kind - 1] = value
+                clocks[reported[kind - 1]] = value
                 continue
             if not last < field < len(device._spiking):
                 raise self._impossible(f"neuron {field}, out of order")
@@ -153,7 +154,7 @@ class Replies:
             if gives and not values.keys() >= set(range(p.first, p.first + p.size)):
                 raise self._impossible(f"not all values of '{p.name}'")
         self._crc = zlib.crc32(np.array(seen, "<u2").tobytes(), zlib.crc32(asked.given, self._crc))
-        return clocks, spikes, values
+        return list(clocks.values()), spikes, values
 
     def _count(self, events: dict[int, int], spikes: dict[int, int], spiked: int) -> None:
         if not self.counters:

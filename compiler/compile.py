@@ -16,7 +16,7 @@ from .ir.device import Device
 from .ir.errors import SpikefabError
 from .ir.program import Program
 from .ir.spikes import SpikeTrain
-from .ir.validate import check_accumulators, check_models
+from .ir.validate import check_accumulators, check_models, check_plastic
 from .network import Network
 from .passes.calibrate import calibrate as choose_steps
 from .passes.draft import Draft, Range
@@ -83,6 +83,7 @@ def compile_network(
     rounded = rounding_losses(draft)
     program = emit(draft, notes, seed)
     check_models(program, "the network")
+    check_plastic(program, "the network")
     check_accumulators(program, "the network")
     program = partition(program, cores)
     fidelity: Fidelity | None = None

@@ -76,6 +76,12 @@ class FloatReference:
                     "there is no float reference for it",
                     f"the library has {', '.join(LIBRARY)}",
                 )
+        for x in network.projections:
+            if x.plasticity is not None:
+                raise SpikefabError(
+                    f"plastic projection '{x.name}'", "the float reference", "it does not learn",
+                    "compile without calibration, or without plasticity",
+                )  # fmt: skip
         synapses = [s for p in network.projections for s in _synapses(network, p)]
         self._order = _step_order(network, synapses)
         self._incoming = {p.name: [s for s in synapses if s.target == p.name] for p in self._order}

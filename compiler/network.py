@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from .ir.errors import SpikefabError
 from .ir.models import LIBRARY
 from .ir.neuron import MAX_GAIN, NeuronModel
+from .plasticity import Plasticity
 
 Floats = NDArray[np.float64]
 MOST_NEURONS = 1 << 30  # of a population: more than any chip has
@@ -103,7 +104,8 @@ class Projection:
 
     connections: a float matrix [source, target], or one of the sparse forms; delay: steps between
     the spike and its effect, 0 for the same step; gain: float64 [1] or [target size], the factor
-    on every weight into a target.
+    on every weight into a target; plasticity: how the synapses learn, of which a matrix then has
+    one for every pair; name: of plastic ones, for `read` and `write`.
     """
 
     source: str
@@ -111,6 +113,8 @@ class Projection:
     connections: Connections
     delay: int = 0
     gain: Floats = field(default_factory=lambda: np.ones(1))
+    plasticity: Plasticity | None = None
+    name: str = ""
 
 
 class Network:
@@ -194,9 +198,11 @@ class Network:
         *,
         delay: int = 0,
         gain: Any = 1.0,
+        plasticity: Plasticity | None = None,
     ) -> Projection:
         """Add synapses; `delay` in steps, 0 for an effect within the step of the spike.
 
+        With `plasticity` they learn; a matrix then has a synapse for every pair, of weight 0 too.
         Raises SpikefabError for wrong shapes, targets out of range, or weights that are not finite.
         """
         for part in (source, target):
@@ -224,9 +230,20 @@ class Network:
                     f"'{source.name}' as a source", where,
                     f"model '{source.model.name}' never spikes",
                 )
+        name = ""
+        if plasticity is not None:
+            name = plasticity.name or f"{source.name}->{target.name}"
+            if isinstance(connections, Generated) or own or np.any(np.asarray(gain) != 1):
+                raise SpikefabError(
+                    "plastic synapses with delays of their own, a gain, or made on demand", where,
+                    hint="give a matrix, Rows or Triples, and one delay for all",
+                )  # fmt: skip
+            if name in self.graph or name in [x.name for x in self.projections]:
+                raise SpikefabError(f"name '{name}'", where, "names are unique", "give another")
         projection = Projection(
-            source.name, target.name, connections, delay, _values(gain, target.size, where)
-        )
+            source.name, target.name, connections, delay, _values(gain, target.size, where),
+            plasticity, name,
+        )  # fmt: skip
         check_connections(projection, source.size, target.size, where)
         self.graph.add_edge(source.name, target.name, projection=projection)
         return projection

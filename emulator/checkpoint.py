@@ -34,6 +34,10 @@ def save(
     }
     if weights is not None:
         arrays["weights"] = weights
+    if memory.learning is not None:
+        arrays["late"] = memory.late
+        kept = memory.learning.kept()
+        arrays |= {f"learning.{name}": values for name, values in kept.items()}
     with whole_file(path) as stream:
         np.savez_compressed(stream, allow_pickle=False, **arrays)
 
@@ -79,6 +83,13 @@ def restore(kept: dict[str, NDArray[Any]], program: Program, layout: Layout) -> 
     if not (inside & (payload > 0) & (payload <= most)).all() or (np.diff(source) <= 0).any():
         raise ValueError("pending events")
     memory.put_pending(source, payload)
+    if memory.learning is not None:
+        if kept["late"].shape[1:] != memory.late.shape[1:]:
+            raise ValueError("signals")
+        memory.late = kept["late"].astype(np.int32)
+        memory.learning.restore(
+            program, {name: kept[f"learning.{name}"] for name in memory.learning.kept()}
+        )
     return memory
 
 

@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiler.ir.device import Inputs, Progress, check_values, deliveries, recorded_state
+from ..compiler.ir.device import (
+    Inputs,
+    Progress,
+    Signals,
+    check_values,
+    deliveries,
+    recorded_state,
+)
 from ..compiler.ir.errors import SpikefabError
+from ..compiler.ir.learn import plastic_part, plastic_range
 from ..compiler.ir.program import Program
 from ..compiler.ir.spikes import UNREADABLE, Recording
 from ..compiler.ir.synapses import pack
@@ -58,16 +66,24 @@ class Emulator:
         return self._memory.tick
 
     def restart(self, weights: bool = False) -> None:
-        """Restore initial state, accumulators, pending events and seed; weights if asked."""
+        """Restore initial state, accumulators, pending events, traces and seed; weights if asked.
+
+        Whether a projection learns stays as it is.
+        """
+        before = self._memory.learning
         if weights and self._program is not self._original:
             self.load(self._original)
-        self._memory = Memory.fresh(self.program, self._layout())
+        self._memory = Memory.fresh(self.program, self._layout(), before)
+        if weights and before is not None and self._memory.learning is not None:
+            self._memory.learning.weight[:] = self._memory.learning.plan.weight
+            self._memory.learning.turn()
 
     def run(
         self,
         spikes: Inputs = None,
         steps: int | None = None,
         *,
+        signals: Signals = None,
         samples: int | None = None,
         record: Sequence[str] = (),
         drain: bool = True,
@@ -85,12 +101,13 @@ class Emulator:
         fit the program.
         """
         program = self.program
-        given = deliveries(program, spikes, steps, samples)
+        given = deliveries(program, spikes, steps, samples, signals)
         payload = bool(len(given.payload) and given.payload.max() > 1)
         now = 0 if given.batch else self._memory.tick
         run = Run(program, given, record, now, drain, self.counts)
         if given.batch:
-            recording = run.batch(self._layout(payload), self.threads, progress)
+            learnt = self._memory.learning
+            recording = run.batch(self._layout(payload), self.threads, learnt, progress)
             self.restart()
             return recording
 
@@ -100,9 +117,13 @@ class Emulator:
         return run.single(self._memory, layouts, self._pace, progress)
 
     def read(self, name: str) -> NDArray[np.int32]:
-        """State ``population.variable`` [size], or ``weights`` in the order of flat rows."""
+        """State ``population.variable`` [size]; ``weights`` of fixed synapses in the order of flat
+        rows; ``projection.variable`` of a plastic projection: ``weights`` and synapses' state in
+        the order of its rows, traces and held values, ``learning`` [1]."""
         if name == "weights":
             return self.program.synapses.weight.copy()
+        if (part := plastic_part(self.program, name)) and self._memory.learning is not None:
+            return self._memory.learning.part(self.program, *part).astype(np.int32)
         return self._memory.state[state_slice(self.program, self._layout(), name)].copy()
 
     def write(self, name: str, values: Any) -> None:
@@ -117,6 +138,12 @@ class Emulator:
             check_accumulators(changed, "the weights written")
             self._program = changed
             self._lay_out()
+            return
+        if (part := plastic_part(program, name)) and self._memory.learning is not None:
+            check_values(given, *plastic_range(program, *part), name)
+            self._memory.learning.part(program, *part)[:] = given
+            self._memory.learning.turn()
+            self._memory.learning.note_awake()
             return
         (number, variable), *_ = recorded_state(program, [name])
         p = program.populations[number]
@@ -156,7 +183,8 @@ class Emulator:
     def _lay_out(self) -> None:
         self._layouts: dict[tuple[bool, int], Layout] = {}
         neurons = self.program.neurons
-        self._pace = Pace(len(shares(neurons, self.threads)), neurons)
+        threads = 1 if self.program.plastic else self.threads  # learning is one thread's work
+        self._pace = Pace(len(shares(neurons, threads)), neurons)
 
     def _layout(self, payload: bool = False, threads: int = 1) -> Layout:
         program = self.program

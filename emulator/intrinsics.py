@@ -103,6 +103,33 @@ def call_update(
     ), generate  # fmt: skip
 
 
+@intrinsic
+def call_learn(
+    context: Any, function: Any, addresses: Any, table: Any, row: Any, spikes: Any, signals: Any,
+    tick: Any, count: Any, slot: Any, word: Any, lines: Any,
+) -> Any:  # fmt: skip
+    """Call the loop of a learning rule at address `function` (see `learning.loop_source`)."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        def place(array: int, index: int | None = None) -> Any:
+            view = context.make_array(signature.args[array])(context, builder, args[array])
+            if index is None:
+                return view.data
+            columns = cgutils.unpack_tuple(builder, view.shape)[1]
+            return builder.gep(view.data, [builder.mul(args[index], columns)])
+
+        pointers = [place(1), place(2, 3), place(4), place(5, 6)]
+        long = ir.IntType(64)
+        kind = ir.FunctionType(long, [p.type for p in pointers] + [long] * 4)
+        target = builder.inttoptr(args[0], kind.as_pointer())
+        return builder.call(target, [*pointers, *args[7:]])
+
+    long = types.int64
+    return long(
+        long, addresses, table, long, spikes, signals, long, long, long, long, long
+    ), generate
+
+
 @njit(nogil=True)
 def wait_for_all(barrier: Any, workers: int, round_number: int) -> None:
     """Return when all `workers` have arrived at round `round_number` (1, 2, ...)."""

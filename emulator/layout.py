@@ -22,6 +22,7 @@ from ..compiler.ir.language import Value, bounds, narrow, signed_bits, topologic
 from ..compiler.ir.program import MappedPopulation, Program
 from ..compiler.ir.rows import cost_matrix, marked_words
 from ..compiler.ir.synapses import target_shift, weight_field
+from . import learning
 from .kernel import PLACES, Counting, Shape, UpdateKind, update_address
 
 DENSE_FILL = 0.3  # share of pairs that are connected above which a matrix is faster
@@ -50,7 +51,7 @@ class Layout:
     population, variable, neuron; a population that does not spike has its `value` last. updates:
     the address of each population's update loop; field: bits of the weight sum in a marked
     accumulator; fan_out: see `_per_source`; fan_ranges: see `_ranges_of_equal`; costs:
-    see `rows.cost_matrix`, empty for one core.
+    see `rows.cost_matrix`, empty for one core; plan: of plastic projections, if there are any.
     """
 
     shape: Shape
@@ -72,6 +73,7 @@ class Layout:
     fan_ranges: NDArray[np.int64]
     costs: NDArray[Any]
     constants: NDArray[np.int32]
+    plan: learning.Plan | None
 
     @property
     def has_blocks(self) -> bool:
@@ -99,7 +101,8 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
     delays = program.synapses.delays
     counting: Counting = "none"
     if counts:
-        few = program.cores * program.synapses.sources <= MATRIX_SHARE * program.synapses.count
+        sources, count = program.synapses.sources, program.synapses.count
+        few = bool(program.plastic) or program.cores * sources <= MATRIX_SHARE * count
         counting = "rows" if few or dense or delays != (0,) else "marks"
     gap = row_gap(program.chip)
     field, accumulator = _accumulator(program, counting, gap, bool(dense))
@@ -107,18 +110,20 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
     delay_bits = (len(delays) - 1).bit_length()
     delayed = delays != (0,)
     wide = program.synapses.wide or (delayed and target_bits + delay_bits + 8 > 32)
-    slots = 1 << delays[-1].bit_length()
+    longest = max(delays[-1], *(q.delay for q in program.plastic), 0)
+    slots = 1 << longest.bit_length()
     far = slots * program.neurons * np.dtype(accumulator).itemsize > NEAR_BYTES
-    shape = Shape(counting, accumulator, wide, payload, delayed, far)
+    shape = Shape(counting, accumulator, wide, payload, delayed, far, bool(program.plastic))
     kinds = [_update_kind(program, p) for p in program.populations]
     ranges = shares(program.neurons, workers)
     initial, parameters, state_at, parameter_at = _arrays(program)
     words, costs = program.synapses.words, np.zeros((0, 1), np.uint8)
     mapped = (program.synapses, program.core_first, program.chip, program.survey)
+    by_core = counts or bool(program.plastic)
     if counting == "marks":
         words = marked_words(*mapped)
     elif counting == "rows":
-        costs = cost_matrix(*mapped)
+        costs = cost_matrix(*mapped, program.plastic_rows)
     constants = np.array(
         [program.constant_cycles(core) for core in range(program.cores)], np.int32
     )
@@ -133,7 +138,7 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
             _synaptic(program, words, dense, r, len(ranges), wide) for r in ranges
         ),
         tuple(
-            _chunks(program, kinds, state_at, parameter_at, r, counts) for r in ranges
+            _chunks(program, kinds, state_at, parameter_at, r, by_core) for r in ranges
         ),
         initial,
         parameters,
@@ -147,6 +152,7 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
         _ranges_of_equal(fan_out),
         costs if program.cores > 1 else np.zeros((0, 1), np.uint8),
         constants,
+        learning.build(program, slots),
     )
 
 
@@ -154,6 +160,8 @@ def _per_source(program: Program, costs: NDArray[Any]) -> NDArray[np.int32]:
     """[sources, 2]: synapses of each source, and clocks of its row if there is only one core."""
     result = np.zeros((program.synapses.sources, 2), np.int32)
     result[:, 0] = np.diff(program.synapses.first[:: len(program.synapses.delays)])
+    for q in program.plastic:
+        result[q.first : q.first + q.size, 0] += np.diff(q.rows).astype(np.int32)
     if program.cores == 1 and len(costs):
         result[:, 1] = costs[:, 0]
     return result

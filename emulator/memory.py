@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..compiler.ir.device import no_signals
 from ..compiler.ir.interpret import first_word
 from ..compiler.ir.program import Program
 from .layout import FLAG_PAD, Layout
+from .learning import LearningMemory
 
 
 @dataclass(eq=False)
@@ -19,7 +21,8 @@ class Memory:
 
     state: see `layout.Layout`; acc: [slots x neurons]; events: [tick & 1, worker, events], lists
     of sources in rising order, each worker's beyond those of the worker before; word: the random
-    word of the tick.
+    word of the tick; learning: of plastic projections, if there are any; late: signals that wait
+    for ticks to come (see `device.signal_ticks`).
     """
 
     state: NDArray[np.int32]
@@ -29,10 +32,19 @@ class Memory:
     event_count: NDArray[np.int64]
     tick: int
     word: int
+    learning: LearningMemory | None
+    late: NDArray[np.int32]
 
     @classmethod
-    def fresh(cls, program: Program, layout: Layout, workers: int = 1) -> Memory:
-        """The memory of a chip that has just been started."""
+    def fresh(
+        cls, program: Program, layout: Layout, before: LearningMemory | None = None
+    ) -> Memory:
+        """The memory of a chip that has just been started; before: what it had learnt."""
+        workers = 1
+        learning = None if layout.plan is None else layout.plan.fresh()
+        if learning is not None and before is not None:
+            learning.weight[:], learning.on[:] = before.weight, before.on
+            learning.turn()
         most = program.neurons + FLAG_PAD
         return cls(
             layout.initial.copy(),
@@ -42,6 +54,8 @@ class Memory:
             np.zeros((2, workers), np.int64),
             0,
             first_word(program.seed),
+            learning,
+            no_signals(program),
         )
 
     def pending(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -12,13 +12,21 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from ..compiler.ir.device import Deliveries, Progress, recorded_state
+from ..compiler.ir.cycles import PHASES
+from ..compiler.ir.device import (
+    Deliveries,
+    Progress,
+    no_signals,
+    recorded_state,
+    signal_ticks,
+)
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.interpret import first_word
 from ..compiler.ir.program import Program
 from ..compiler.ir.spikes import Recording, SpikeTrain
 from . import kernel
 from .layout import FLAG_PAD, Layout, Synaptic, variables
+from .learning import LearningMemory
 from .memory import Memory
 
 CALL_SECONDS = 0.5  # a call into the kernel lasts about this long where a run is longer
@@ -133,6 +141,10 @@ class Run:
     ) -> Recording:  # fmt: skip
         """Run on from the present tick. Threads share out neurons; `layouts` is by threads."""
         buffer = self._state_buffer(1)
+        self._signals, memory.late = signal_ticks(
+            self.program, self.given, 0, self.base_tick, self.first_tick, self.last_tick,
+            memory.late,
+        )  # fmt: skip
         teams: dict[int, list[_Worker]] = {}
         at, ticks = self.first_tick, pace.trial
         began = time.monotonic()
@@ -171,18 +183,30 @@ class Run:
         workers_used = [worker for team in teams.values() for worker in team]
         return self._recording(layouts(1), workers_used, [buffer], [0, 1])
 
-    def batch(self, layout: Layout, threads: int, progress: Progress | None) -> Recording:
-        """Independent samples, shared out to threads in contiguous shares."""
+    def batch(
+        self, layout: Layout, threads: int, learnt: LearningMemory | None,
+        progress: Progress | None,
+    ) -> Recording:  # fmt: skip
+        """Independent samples, shared out to threads in contiguous shares; learnt: with what
+        weights each begins."""
         samples = self.given.samples
         threads = min(threads, samples)
         cuts = [samples * n // threads for n in range(threads + 1)]
         team, buffers, memories = [], [], []
         for n in range(threads):
             share = cuts[n + 1] - cuts[n]
-            memories.append(Memory.fresh(self.program, layout))
+            memories.append(Memory.fresh(self.program, layout, learnt))
             team.append(self._worker(layout, 0, share))
             self._set(team[n], self.first_tick, memories[n].word)
             buffers.append(self._state_buffer(share))
+        tables = [
+            signal_ticks(
+                self.program, self.given, sample, self.base_tick, self.first_tick, self.last_tick,
+                no_signals(self.program),
+            )[0]
+            for sample in range(samples if self.program.signals else 0)
+        ]  # fmt: skip
+        self._signals = np.concatenate([*tables, no_signals(self.program)])
         run = kernel.compiled(layout.shape)
         some = max(1, FIRST_CALL // max(1, self.program.neurons * self.span))
         began = time.monotonic()
@@ -218,7 +242,7 @@ class Run:
         needed = 4 * self.given.samples * sum(
             self._rows_of(n)[0] * self.program.populations[n].size for n, _ in self.columns
         )
-        needed += 12 * ticks * self.program.cores if self.counts else 0
+        needed += 4 * len(PHASES) * ticks * self.program.cores if self.counts else 0
         free = psutil.virtual_memory().available
         if needed > 0.8 * free:
             raise SpikefabError(
@@ -253,7 +277,8 @@ class Run:
         program, neurons = self.program, self.program.neurons
         capacity = neurons * 2 + 4096 if self.wanted.any() else neurons
         payload = capacity if layout.shape.payload else 1
-        shape = (samples * self.span, self.program.cores, 3) if self.counts else (1, 1, 3)
+        rows, cores = (samples * self.span, self.program.cores) if self.counts else (1, 1)
+        shape = (rows, cores, len(PHASES))
         table, at = [], 0
         lo, hi = layout.workers[number]
         for population, variable in self.columns:
@@ -333,6 +358,22 @@ class Run:
             worker.flags, worker.rec_time, worker.rec_neuron, worker.rec_payload,
             buffer, worker.rec_table, worker.rec_rows,
             first_word(program.seed), len(worker.rec_time) if self.wanted.any() else 1 << 62,
+            self._learning(memory.learning, first_sample),
+        )  # fmt: skip
+
+    def _learning(self, learning: LearningMemory | None, first_sample: int) -> tuple[Any, ...]:
+        """What the kernel takes of plastic projections; signals from a sample on."""
+        if learning is None:
+            return ()
+        plan = learning.plan
+        signals = self._signals[first_sample * self.span :]
+        if not signals.size:
+            signals = np.zeros((1, 1), np.int32)
+        return (
+            learning.table, plan.learn, plan.passes, learning.addresses, learning.weight, plan.to,
+            plan.first, learning.arrived, learning.arrivals, learning.spiking, learning.clocks,
+            learning.state, learning.pre, learning.post, learning.awake, learning.held, plan.held,
+            learning.weight_at_start, signals,
         )  # fmt: skip
 
     def _recording(
@@ -425,7 +466,7 @@ class Run:
     def _cycles(self, layout: Layout, team: list[_Worker]) -> NDArray[np.int32] | None:
         if not self.counts:
             return None
-        shape = (self.given.samples, self.span, self.program.cores, 3)
+        shape = (self.given.samples, self.span, self.program.cores, len(PHASES))
         if self.given.batch:
             counted = np.concatenate([w.cycles.ravel() for w in team]).reshape(shape)
         else:

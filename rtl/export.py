@@ -9,7 +9,7 @@ import numpy as np
 
 from ..compiler.ir.chip import ChipSpec
 from ..compiler.ir.cores import CoreImage, core_images
-from ..compiler.ir.cycles import PENDING_WORD, PHASES
+from ..compiler.ir.cycles import PENDING_WORD, PHASES, phases
 from ..compiler.ir.device import Deliveries, Device, Inputs, deliveries
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.memory_map import MemoryMap, core_map
@@ -96,7 +96,7 @@ def export(
         given.steps,
         ticks,
         int(recording.cycles[:, :ticks].sum(dtype=np.int64)),
-        len(expected) - len(PHASES) * given.samples * ticks,
+        len(expected) - len(phases(map.chip)) * given.samples * ticks,
     )
     files["README.md"] = _readme(program, map, made, contents, target)
     return made
@@ -160,14 +160,16 @@ def _expected(program: Program, recording: Recording, ticks: int) -> Iterator[st
                 strict=True,
             ):  # fmt: skip
                 tick = p.start + step * p.period
-                found.append((s, tick, 2, p.first + index, f"{name}[{index}] {spikes}"))
+                found.append((s, tick, 3, p.first + index, f"{name}[{index}] {spikes}"))
         elif p.name in recording.values:
             for (s, update, index), value in np.ndenumerate(recording.values[p.name]):
                 tick = p.start + update * p.period
-                found.append((s, tick, 2, p.first + index, f"{name}[{index}] {value}"))
+                found.append((s, tick, 3, p.first + index, f"{name}[{index}] {value}"))
     assert recording.cycles is not None
     for (s, tick, phase), clocks in np.ndenumerate(recording.cycles[:, :, 0]):
-        found.append((s, tick, (0, 1, 3)[phase], 0, f"{PHASES[phase]} {clocks}"))
+        if PHASES[phase] in phases(program.chip):
+            order = (0, 1, 2, 4)[phase]
+            found.append((s, tick, order, 0, f"{PHASES[phase]} {clocks}"))
     for s, tick, _, _, text in sorted(found):
         if tick < ticks:
             yield f"{s} {tick} {text}"

@@ -35,7 +35,10 @@ from spikefab.compiler.ir.language import (
 )
 from spikefab.compiler.ir.models import LIBRARY
 from spikefab.compiler.ir.neuron import COUNT, POTENTIAL, NeuronModel, Update, neuron_model
+from spikefab.compiler.ir.plastic import PlasticProjection
 from spikefab.compiler.ir.program import InputPort, MappedPopulation, Program
+from spikefab.compiler.ir.rule import LearningPath, LearningRule
+from spikefab.compiler.ir.rules import RULES
 from spikefab.compiler.ir.spikes import SpikeTrain
 from spikefab.compiler.ir.synapses import Synapses, pack
 from spikefab.compiler.ir.validate import validate
@@ -56,6 +59,14 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "count_bits": ("1", "2", "8"),
     "sees": ("new", "old"),
 }
+RULE_OPTIONS: dict[str, tuple[str, ...]] = {
+    "rounding": ("stochastic", "nearest_even", "floor", "toward_zero"),
+    "pairing": ("all", "nearest"),
+    "sees": ("after", "before"),
+    "sign": ("plus", "minus"),
+    "steps": ("1", "3", "8"),
+    "down": ("yes", "no"),
+}
 OPERATORS = (
     "add", "sub", "mul", "shl", "floor", "toward_zero", "nearest_even", "stochastic", "lt", "le",
     "eq", "ne", "and", "or", "not", "select", "select_boolean", "min", "max", "abs", "saturate",
@@ -63,10 +74,11 @@ OPERATORS = (
 )  # fmt: skip
 
 
-def variants(model: NeuronModel, together: int = 2) -> list[dict[str, str]]:
-    """Variants of a model in which all choices of any two options (or three, ..) meet."""
-    names = [name for name in model.options if name in OPTIONS]
-    choices = [tuple((name, value) for value in OPTIONS[name]) for name in names]
+def variants(model: NeuronModel | LearningRule, together: int = 2) -> list[dict[str, str]]:
+    """Variants of a model or rule in which all choices of any two options (or three, ..) meet."""
+    known = RULE_OPTIONS if isinstance(model, LearningRule) else OPTIONS
+    names = [name for name in model.options if name in known]
+    choices = [tuple((name, value) for value in known[name]) for name in names]
     missing = {
         frozenset(chosen) for some in itertools.combinations(choices, min(together, len(names)))
         for chosen in itertools.product(*some)
@@ -253,6 +265,7 @@ def random_chip(rng: Rng, **given: Any) -> ChipSpec:
         "payload_bits": int(rng.choice([1, 1, 2, 4])),
         "memory_latency": int(rng.integers(1, 3)),
         "accumulate_latency": int(rng.integers(2, 7)),
+        "trace_sets": 4,
     }  # fmt: skip
     return ChipSpec("random", **(fields | given))
 
@@ -266,6 +279,7 @@ def random_program(
     stochastic: bool = True,
     one_tick: bool = False,
     full: bool = False,
+    plastic: int = 0,
     on: tuple[ChipSpec, tuple[ModelChoice, ...]] | None = None,
     **chip: Any,
 ) -> Program:
@@ -273,9 +287,9 @@ def random_program(
 
     It has one or two inputs, random models, parameters and rows, and is cut at random into `cores`
     cores (by default up to seven). `stochastic` allows models that draw random numbers, `one_tick`
-    asks for period 1, start 0 and no delays, `full` for all of the neurons; `on` gives the chip and
-    the models it carries, further arguments are fields of a random chip. Neurons are active more
-    often than not, but nothing guarantees it.
+    asks for period 1, start 0 and no delays, `full` for all of the neurons; `plastic` is the most
+    plastic projections; `on` gives the chip and the models it carries, further arguments are fields
+    of a random chip. Neurons are active more often than not, but nothing guarantees it.
     """
     if on:
         spec = on[0]
@@ -298,13 +312,17 @@ def random_program(
     ]
     found: dict[tuple[int, int, int], int] = {}  # weight by (source, delay, target)
     slots = 1 if one_tick else spec.delay_slots
+    learnable: list[tuple[int, int, int, tuple[int, int], list[int]]] = []
     for (begin, size, emitted), n in itertools.product(groups, range(len(sizes))):
         late = [d for d in range(slots) if emitted + 1 + d >= starts[n]
                 and (emitted + 1 + d - starts[n]) % period == 0]  # fmt: skip
+        target = (first_neuron[n], int(sizes[n]))
         if late and rng.random() < 0.7:
-            target = (first_neuron[n], int(sizes[n]))
             found |= _random_rows(rng, spec, begin, size, target, late)
+        if late:
+            learnable.append((begin, size, n, target, late))
     synapses = _synapses(found, lines + total, spec)
+    rules, learning = _random_plasticity(rng, spec, learnable, plastic)
     if on:
         choices = [on[1][int(rng.integers(len(on[1])))] for _ in sizes]
     else:
@@ -328,8 +346,10 @@ def random_program(
             for n, m in enumerate(traced)
         )  # fmt: skip
         placed = np.array([0, *cuts, total], np.int64)
-        chip = replace(spec, accumulator_bits=bits).carrying(models)
-        return Program(chip, models, tuple(inputs), parts, placed, synapses, seed)
+        chip = replace(spec, accumulator_bits=bits).carrying(models, rules)
+        return Program(
+            chip, models, tuple(inputs), parts, placed, synapses, seed, {}, rules, learning
+        )
 
     positive, negative = mapped(32).reach
     load = int(max(positive.max(), negative.max()))
@@ -373,6 +393,69 @@ def _random_rows(
                     weight = integer_in(rng, -limit - 1, limit)
                     found[source, delay, first + k] = weight
     return found
+
+
+def _random_plasticity(
+    rng: Rng, chip: ChipSpec, learnable: list[tuple[int, int, int, tuple[int, int], list[int]]],
+    most: int,
+) -> tuple[tuple[LearningPath, ...], tuple[PlasticProjection, ...]]:  # fmt: skip
+    """Up to `most` plastic projections of library rules, with signals of one stage."""
+    made: list[tuple[PlasticProjection, LearningPath]] = []
+    stage: dict[str, int] = {}
+    for _ in range(int(rng.integers(1, most, endpoint=True)) if most and learnable else 0):
+        begin, size, population, target, late = learnable[int(rng.integers(len(learnable)))]
+        rule = list(RULES.values())[int(rng.integers(len(RULES)))]
+        options = variants(rule)
+        path = rule.path(chip.weight_bits, options[int(rng.integers(len(options)))])
+        if any(stage.setdefault(name, population) != population for name in path.signals):
+            continue
+        parameters = _rule_parameters(rng, path)
+        fill = float(rng.choice([0.3, 1.0])) if chip.delay_slots > 1 else 1.0
+        there = rng.random((size, target[1])) < fill
+        there[int(rng.integers(size)), int(rng.integers(target[1]))] = True
+        source, to = np.nonzero(there)
+        lo, hi = parameters["w_min"], parameters["w_max"]
+        made.append((PlasticProjection(
+            f"q{len(made)}", begin, size, population, 0, int(rng.choice(late)),
+            np.concatenate([[0], np.cumsum(np.bincount(source, minlength=size))]).astype(np.int64),
+            (to + target[0]).astype(np.int32),
+            rng.integers(lo, hi, len(to), endpoint=True).astype(np.int32), parameters,
+            {
+                name: rng.integers(a, b, target[1], endpoint=True).astype(np.int32)
+                for name, (a, b) in path.held.items()
+            },
+            bool(rng.random() < 0.9),
+        ), path))  # fmt: skip
+    rules = list({path.identity: path for _, path in made}.values())
+    identities = [rule.identity for rule in rules]
+    return tuple(rules), tuple(
+        replace(q, rule=identities.index(path.identity)) for q, path in made
+    )
+
+
+def _rule_parameters(rng: Rng, path: LearningPath) -> dict[str, int]:
+    """Parameters with which traces come to rest, sometimes extreme."""
+    values = {}
+    for name, (lo, hi) in path.parameters.items():
+        extreme = rng.random() < 0.1
+        a, b = lo, hi
+        if name.startswith("keep"):
+            a, b = (0, 4095) if extreme else (2000, 4090)
+        elif not extreme:
+            a, b = max(lo, -40), min(hi, 60)
+        values[name] = integer_in(rng, a, b)
+    limits = [integer_in(rng, *path.parameters["w_min"]) for _ in range(2)]
+    return values | {"w_min": min(limits), "w_max": max(limits)}
+
+
+def random_signals(rng: Rng, program: Program, steps: int, samples: int | None = None) -> Any:
+    """Values of some of a program's signals."""
+    shape = (steps,) if samples is None else (samples, steps)
+    return {
+        name: rng.integers(signal.lo, signal.hi, shape, endpoint=True)
+        for name, signal in program.signals.items()
+        if rng.random() < 0.9
+    }
 
 
 def _synapses(found: dict[tuple[int, int, int], int], sources: int, chip: ChipSpec) -> Synapses:

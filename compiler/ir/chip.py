@@ -12,6 +12,7 @@ from typing import Any
 
 from .errors import SpikefabError
 from .neuron import Datapath
+from .rule import LearningPath
 from .schedule import schedule
 
 UNLIMITED = 2**31 - 1
@@ -22,7 +23,10 @@ class ChipSpec:
     """A mesh of identical cores. Sizes are per core unless said; latencies are in clocks.
 
     synapse_words: words of the synapse memory, each `lanes` weights wide and read in one clock.
-    models: identities of the neuron models it carries; empty stands for whatever a program uses.
+    models, rules: identities of the neuron models and learning rules it carries; empty stands for
+        whatever a program uses.
+    projections: plastic projections onto a core; 0 for a chip that cannot learn.
+    trace_sets: sets of traces per population.
     memory_latency: clocks from reading synapses, rows, routes, state or parameters to their use; 2
         is for memories that answer late in a clock.
     accumulate_latency: clocks from reading an accumulator to its write-back being readable.
@@ -47,6 +51,10 @@ class ChipSpec:
     memory_latency: int = 1
     accumulate_latency: int = 3
     neuron_latency: int = 8
+    rules: tuple[str, ...] = ()
+    projections: int = 4
+    trace_sets: int = 1
+    learn_latency: int = 1
 
     def __post_init__(self) -> None:
         for name, (lo, hi) in BOUNDS.items():
@@ -83,17 +91,24 @@ class ChipSpec:
                 return lanes
         return 1
 
-    def carrying(self, models: Iterable[Datapath]) -> ChipSpec:
-        """This chip with the union pipeline of `models`: their identities and its latency."""
+    def carrying(
+        self, models: Iterable[Datapath], rules: Iterable[LearningPath] = ()
+    ) -> ChipSpec:
+        """This chip with the union pipelines of `models` and `rules`: their identities and
+        latencies."""
         used = sorted({m.identity: m for m in models}.values(), key=lambda m: m.identity)
-        latency = max((schedule(m.outputs).latency for m in used), default=1)
+        learnt = sorted({r.identity: r for r in rules}.values(), key=lambda r: r.identity)
         return dataclasses.replace(
-            self, models=tuple(m.identity for m in used), neuron_latency=latency
+            self,
+            models=tuple(m.identity for m in used),
+            neuron_latency=max((schedule(m.outputs).latency for m in used), default=1),
+            rules=tuple(r.identity for r in learnt),
+            learn_latency=max((schedule(r.outputs).latency for r in learnt), default=1),
         )
 
     def to_json(self) -> dict[str, Any]:
         """JSON-ready form."""
-        return {**dataclasses.asdict(self), "models": list(self.models)}
+        return {**dataclasses.asdict(self), "models": list(self.models), "rules": list(self.rules)}
 
     @classmethod
     def from_json(cls, stored: Any, where: str) -> ChipSpec:
@@ -104,15 +119,16 @@ class ChipSpec:
             raise SpikefabError(
                 f"unknown chip field {unknown[0]!r}" if unknown else "damaged chip", where
             )
-        models = stored.get("models", ())
         if not isinstance(stored.get("name"), str):
             raise SpikefabError("chip without a name", where)
-        if not isinstance(models, list | tuple) or not all(isinstance(m, str) for m in models):
-            raise SpikefabError("models is no list of names", where)
+        names_of = {kind: stored.get(kind, ()) for kind in ("models", "rules")}
+        for kind, listed in names_of.items():
+            if not isinstance(listed, list | tuple) or not all(isinstance(x, str) for x in listed):
+                raise SpikefabError(f"{kind} is no list of names", where)
         if type(stored.get("digests", False)) is not bool:
             raise SpikefabError("digests is not true or false", where)
         try:
-            return cls(**{**stored, "models": tuple(models)})
+            return cls(**{**stored, **{kind: tuple(listed) for kind, listed in names_of.items()}})
         except TypeError as fault:
             raise SpikefabError("damaged chip", where, str(fault)) from None
         except SpikefabError as fault:
@@ -143,6 +159,9 @@ BOUNDS = {
     "memory_latency": (1, 2),
     "accumulate_latency": (2, 16),
     "neuron_latency": (1, 256),
+    "projections": (0, UNLIMITED),
+    "trace_sets": (0, UNLIMITED),
+    "learn_latency": (1, 256),
 }
 
 AUTO = ChipSpec(
@@ -154,6 +173,8 @@ AUTO = ChipSpec(
     routes=UNLIMITED,
     parameter_sets=UNLIMITED,
     populations=UNLIMITED,
+    projections=UNLIMITED,
+    trace_sets=UNLIMITED,
     accumulator_bits=32,
     payload_bits=4,
     delay_slots=64,

@@ -11,7 +11,7 @@ entry of n-bit fields the weight lies lowest, then target div sparse_lanes, then
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from .chip import ChipSpec
 from .interpret import wrap_to
+from .plastic import DENSE, SPARSE
 from .program import MappedPopulation, Program
-from .rows import DENSE, SPARSE, CoreRows, core_rows
+from .rows import CoreRows, core_rows
 
 Integers = NDArray[np.int32]
 Routes = tuple[tuple[int, int], ...]
@@ -33,8 +34,10 @@ class Row:
     """Descriptor of one axon's row.
 
     kind: DENSE or SPARSE; address: its first word in the synapse memory; begin: first accumulator
-    word of a dense row; delay: of a dense row, in ticks; follows: whether the next row may follow
-    at once; synapses: how many it holds (for counters, not part of the hardware's descriptor).
+    word of a dense row; delay: of a dense or plastic row, in ticks; follows: whether the next row
+    may follow at once; synapses: how many it holds (for counters, not part of the hardware's
+    descriptor); room: its words in all, those of plastic synapses' own state after those of their
+    weights; plastic: its entry in the core's plastic projections, or -1.
     """
 
     kind: int
@@ -44,6 +47,8 @@ class Row:
     delay: int
     follows: bool
     synapses: int
+    room: int
+    plastic: int = -1
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,27 @@ class CorePopulation:
 
 
 @dataclass(frozen=True, eq=False)
+class CoreProjection:
+    """The part of a plastic projection that lies on a core.
+
+    number: the projection in the program; population: its target among the core's populations;
+    axons: of its rows, rising; sources: of those axons, within the projection.
+    """
+
+    number: int
+    population: int
+    axons: Integers
+    sources: Integers
+
+
+@dataclass(frozen=True, eq=False)
 class SynapseMemory:
     """The synapse memory of a core, decoded.
 
     weight: [words, lanes], of which words of sparse rows use the first `sparse_lanes`;
     target, delay: [words, sparse_lanes], target in core and delay of sparse entries, else 0;
-    sparse: [words], whether a word belongs to a sparse row.
+    sparse: [words], whether a word belongs to a sparse row. Of a sparse row of plastic synapses, an
+    entry without a synapse has another delay than the row.
     """
 
     weight: Integers
@@ -124,11 +144,10 @@ class SynapseMemory:
                 continue
             for j in range(lanes):
                 entry = word >> (j * (bits + target_bits + delay_bits))
-                w = memory.weight[n, j] = wrap_to(entry, bits)
-                if w:
-                    place = entry >> bits
-                    memory.target[n, j] = (place & ((1 << target_bits) - 1)) * lanes + j
-                    memory.delay[n, j] = place >> target_bits & ((1 << delay_bits) - 1)
+                memory.weight[n, j] = wrap_to(entry, bits)
+                place = entry >> bits
+                memory.target[n, j] = (place & ((1 << target_bits) - 1)) * lanes + j
+                memory.delay[n, j] = place >> target_bits & ((1 << delay_bits) - 1)
         return memory
 
     @classmethod
@@ -162,6 +181,7 @@ class CoreImage:
     rows: tuple[Row, ...]
     memory: SynapseMemory
     routes: tuple[Routes, ...]
+    plastic: tuple[CoreProjection, ...] = ()
 
 
 def sparse_fields(chip: ChipSpec) -> tuple[int, int]:
@@ -185,22 +205,28 @@ def core_images(program: Program) -> list[CoreImage]:
     """The memories of every core that a validated program uses."""
     rows = _rows(program)
     routes = _routing(rows)
-    synapses = program.synapses
+    synapses, plastic = program.synapses, program.plastic
     row, synapse_core, local = _places(program, rows)
+    weight = np.concatenate([synapses.weight, *(q.weight for q in plastic)])
+    late = [np.full(q.count, q.delay, np.int32) for q in plastic]
+    delay = np.concatenate([synapses.delay, *late])
     source = np.repeat(np.arange(len(routes)), np.diff(rows.first)).astype(np.int32)
     images = []
     by_core = _split(rows.core, program.cores)
     for core, mine in enumerate(_split(synapse_core, program.cores)):
         here = by_core[core]
         first, end = int(program.core_first[core]), int(program.core_first[core + 1])
+        learning = _plastic(program, rows, here, source, first, end)
+        entries = {q.number: n for n, q in enumerate(learning)}
         descriptors, memory = _memory(
-            program.chip,
+            program,
             rows,
             here,
             np.searchsorted(here, row[mine]),
             local[mine],
-            synapses.weight[mine],
-            synapses.delay[mine],
+            weight[mine],
+            delay[mine],
+            entries,
         )
         index, sets = _parameter_sets(program, first, end)
         lines = program.input_lines
@@ -216,13 +242,16 @@ def core_images(program: Program) -> list[CoreImage]:
                 descriptors,
                 memory,
                 tuple(routes[lines + first : lines + end]),
+                learning,
             )
         )
     return images
 
 
 def _rows(program: Program) -> CoreRows:
-    return core_rows(program.synapses, program.core_first, program.chip, program.survey)
+    return core_rows(
+        program.synapses, program.core_first, program.chip, program.survey, program.plastic_rows
+    )
 
 
 def _rank(group: NDArray[Any]) -> NDArray[np.int64]:
@@ -246,7 +275,7 @@ def _routing(rows: CoreRows) -> list[Routes]:
 
 
 def _places(program: Program, rows: CoreRows) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Row, core and target in core of each synapse."""
+    """Row, core and target in core of each synapse, those of plastic projections last."""
     target = program.synapses.target.astype(np.int64)
     core = np.searchsorted(program.core_first, target, "right") - 1
     source = np.repeat(np.arange(len(rows.first) - 1), np.diff(rows.first))
@@ -254,33 +283,68 @@ def _places(program: Program, rows: CoreRows) -> tuple[NDArray[Any], NDArray[Any
         source * program.cores + rows.core,
         program.synapses.source.astype(np.int64) * program.cores + core,
     )
+    plastic = np.flatnonzero(rows.plastic >= 0)
+    row = np.concatenate([row, *(plastic[of] for of in program.plastic_rows.of)])
+    target = np.concatenate([target, *(q.to for q in program.plastic)])
+    core = rows.core[row].astype(np.int64)
     return row, core, target - program.core_first[core]
 
 
+def _plastic(
+    program: Program, rows: CoreRows, here: NDArray[np.int64], source: Integers, first: int,
+    end: int,
+) -> tuple[CoreProjection, ...]:  # fmt: skip
+    """The plastic projections onto neurons first .. end - 1, given the rows `here`."""
+    populations = [n for n, *_ in _parts(program, first, end)]
+    found = []
+    for number, q in enumerate(program.plastic):
+        axons = np.flatnonzero(rows.plastic[here] == number).astype(np.int32)
+        if len(axons):
+            sources = source[here[axons]] - q.first
+            found.append(CoreProjection(number, populations.index(q.target), axons, sources))
+    return tuple(found)
+
+
 def _memory(
-    chip: ChipSpec,
+    program: Program,
     rows: CoreRows,
     here: NDArray[np.int64],
     row: NDArray[np.int64],
     target: NDArray[np.int64],
     weight: Integers,
     delay: Integers,
+    entries: Mapping[int, int],
 ) -> tuple[tuple[Row, ...], SynapseMemory]:
-    """Descriptors and synapse memory of a core with the rows `here`, given its synapses."""
+    """Descriptors and synapse memory of a core with the rows `here`, given its synapses; entries:
+    of plastic projections among the core's, by number."""
+    chip = program.chip
     kind, words, begin = rows.kind[here], rows.words[here], rows.begin[here]
-    memory = SynapseMemory.empty(int(words.sum()), chip, np.repeat(kind == SPARSE, words))
+    room, plastic = rows.room[here], rows.plastic[here]
+    address = np.cumsum(room) - room
+    offset = np.arange(int(room.sum())) - np.repeat(address, room)
+    sparse = np.repeat(kind == SPARSE, room) & (offset < np.repeat(words, room))
+    memory = SynapseMemory.empty(len(sparse), chip, sparse)
     word, lane = _cells(chip, rows, here, row, target)
     memory.weight[word, lane] = weight
     dense = kind[row] == DENSE
     row_delay = np.zeros(len(here), np.int32)
     row_delay[row[dense]] = delay[dense]
-    used = ~dense & (weight != 0)
+    learns = plastic >= 0
+    late = np.array([q.delay for q in program.plastic] + [0], np.int32)
+    row_delay[learns] = late[plastic[learns]]
+    entries_of = sparse & np.repeat(learns, room)  # those without a synapse stay as this is
+    memory.delay[entries_of] = np.repeat(row_delay ^ 1, room)[entries_of][:, None]
+    used = ~dense & ((weight != 0) | learns[row])
     memory.target[word[used], lane[used]] = target[used]
     memory.delay[word[used], lane[used]] = delay[used]
-    columns = (kind, np.cumsum(words) - words, words, begin, row_delay, rows.follows[here] != 0)
+    entry = [entries.get(q, -1) for q in plastic.tolist()]
+    columns = (kind, address, words, begin, row_delay, rows.follows[here] != 0)
     count = np.bincount(row, minlength=len(here))
     return tuple(
-        Row(*line) for line in zip(*(c.tolist() for c in columns), count.tolist(), strict=True)
+        Row(*line)
+        for line in zip(
+            *(c.tolist() for c in columns), count.tolist(), room.tolist(), entry, strict=True
+        )
     ), memory
 
 
@@ -292,8 +356,8 @@ def _cells(
     target: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Word of the synapse memory, and lane or entry in it, of each synapse of a core."""
-    words, begin = rows.words[here].astype(np.int64), rows.begin[here].astype(np.int64)
-    address = np.cumsum(words) - words
+    room, begin = rows.room[here].astype(np.int64), rows.begin[here].astype(np.int64)
+    address = np.cumsum(room) - room
     dense = rows.kind[here][row] == DENSE
     word, lane = np.zeros(len(row), np.int64), np.zeros(len(row), np.int64)
     r, t = row[dense], target[dense]
@@ -304,12 +368,26 @@ def _cells(
     return word, lane
 
 
-def weights_of(program: Program, memory: SynapseMemory) -> Integers:
-    """The weights in the order of flat rows that the memory of a program's one core holds."""
+def synapse_cells(
+    program: Program,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Core, word of its synapse memory, and lane or entry, of each synapse: the fixed ones in the
+    order of flat rows, then those of each plastic projection."""
     rows = _rows(program)
-    row, _, target = _places(program, rows)
-    here = np.arange(len(rows.core))
-    return memory.weight[_cells(program.chip, rows, here, row, target)]
+    row, core, target = _places(program, rows)
+    word, lane = np.zeros(len(row), np.int64), np.zeros(len(row), np.int64)
+    by_core = _split(rows.core, program.cores)
+    for here, mine in zip(by_core, _split(core, program.cores), strict=True):
+        at = np.searchsorted(here, row[mine])
+        word[mine], lane[mine] = _cells(program.chip, rows, here, at, target[mine])
+    return core, word, lane
+
+
+def weights_of(program: Program, memory: SynapseMemory) -> Integers:
+    """The weights that the memory of a program's one core holds, in the order of
+    `synapse_cells`."""
+    _, word, lane = synapse_cells(program)
+    return memory.weight[word, lane]
 
 
 def _parts(program: Program, first: int, end: int) -> list[tuple[int, MappedPopulation, int, int]]:

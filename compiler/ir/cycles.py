@@ -1,29 +1,41 @@
 """Clock cycles of a core, phase by phase. The one place where they are written.
 
-A tick is deliver, update, emit; each phase is a constant plus a sum over what happened:
+A tick is deliver, update, learn, emit; each phase is a constant plus a sum over what happened:
 
 - deliver: one clock per word of the pending set, and per event the cost of its row (times its
   payload). A row costs one clock per word, and `row_gap` more unless the next row may follow at
   once: accumulators have no forwarding, so a target must not be read before its write-back.
-- update: two clocks per population, one per neuron that updates, and the latency of the neuron
-  pipeline.
+- update: two clocks per population, one per neuron that updates, one more for each set of its
+  traces but the first, and the latency of the neuron pipeline. Projections onto a population that
+  learn by one rule, with the same parameters of its traces, share a set.
+- learn: none on a chip without rules; else one clock per axon in use, and per row that is visited
+  two for each of its words and two more.
 - emit: one clock per routing entry of each neuron that spiked, at least one per such neuron; one
   per value of an output population that does not spike.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from .chip import ChipSpec
 
-PHASES = ("deliver", "update", "emit")
+PHASES = ("deliver", "update", "learn", "emit")
+LEARN = PHASES.index("learn")
 DELIVER_CONSTANT = 2
 UPDATE_CONSTANT = 2
+LEARN_CONSTANT = 4
 EMIT_CONSTANT = 2
 POPULATION_CLOCKS = 2
 PENDING_WORD = 16  # axons in one word of the pending set
+
+
+def phases(chip: ChipSpec) -> tuple[str, ...]:
+    """The phases that a chip has."""
+    return tuple(name for name in PHASES if name != "learn" or chip.rules)
 
 
 def row_gap(chip: ChipSpec) -> int:
@@ -53,6 +65,17 @@ def update_constant(chip: ChipSpec, populations: int) -> int:
     """Update of a core with so many populations, none of which updates."""
     latency = input_clocks(chip) + chip.neuron_latency
     return UPDATE_CONSTANT + latency + POPULATION_CLOCKS * populations
+
+
+def learn_constant(chip: ChipSpec, axons: int) -> int:
+    """Learn in which no row is visited, for a core with `axons` axons in use."""
+    return LEARN_CONSTANT + chip.memory_latency + chip.learn_latency + axons if chip.rules else 0
+
+
+def visit_clocks(room: Any) -> Any:
+    """Clocks of a visit of a row with so many words of synapse memory (a number, or an array of
+    them): each is read and written."""
+    return 2 * room + 2
 
 
 def emit_constant(chip: ChipSpec) -> int:

@@ -18,6 +18,7 @@ from .spikes import Recording, SpikeTrain
 MAX_RUN = 1 << 31  # samples x steps of one run
 Progress = Callable[[int, int], None]
 Inputs = SpikeTrain | Mapping[str, SpikeTrain] | None
+Signals = Mapping[str, Any] | None
 
 
 class Device(Protocol):
@@ -34,18 +35,22 @@ class Device(Protocol):
         spikes: Inputs = None,
         steps: int | None = None,
         *,
+        signals: Signals = None,
         samples: int | None = None,
         record: Sequence[str] = (),
         drain: bool = True,
         progress: Progress | None = None,
     ) -> Recording:
-        """Run `steps` steps, or a batch of `samples`, each from a restart."""
+        """Run `steps` steps, or a batch of `samples`, each from a restart.
+
+        signals: whole numbers by name, one per step: [steps] or [samples, steps]; 0 where left out.
+        """
 
     def restart(self, weights: bool = False) -> None:
         """Restore initial state, accumulators, pending events and seed; weights if asked."""
 
     def read(self, name: str) -> NDArray[np.int32]:
-        """State ``population.variable`` [size], between ticks."""
+        """State ``population.variable`` [size], or ``projection.variable``, between ticks."""
 
     def write(self, name: str, values: NDArray[np.int32]) -> None:
         """Write what `read` reads."""
@@ -55,7 +60,8 @@ class Device(Protocol):
 class Deliveries:
     """Input events of a run by (sample, step): rows of sources with payloads.
 
-    first: int64 [samples x steps + 1]; source, payload: int32 [events].
+    first: int64 [samples x steps + 1]; source, payload: int32 [events]; signals: int32 [samples,
+    steps, signals of the program].
     """
 
     first: NDArray[np.int64]
@@ -64,15 +70,17 @@ class Deliveries:
     samples: int
     steps: int
     batch: bool
+    signals: NDArray[np.int32]
 
 
 def deliveries(
-    program: Program, spikes: Inputs, steps: int | None, samples: int | None
-) -> Deliveries:
-    """Lay out input spikes for a program; equal events are summed.
+    program: Program, spikes: Inputs, steps: int | None, samples: int | None,
+    signals: Signals = None,
+) -> Deliveries:  # fmt: skip
+    """Lay out input spikes and signals for a program; equal events are summed.
 
-    Raises SpikefabError for an unknown input, a line or step out of range, or a sum beyond the
-    chip's largest payload.
+    Raises SpikefabError for an unknown input or signal, a line, step or value out of range, or a
+    sum beyond the chip's largest payload.
     """
     if spikes is None:
         spikes = {}
@@ -95,9 +103,13 @@ def deliveries(
             raise SpikefabError(
                 f"step {train.step.min()}", f"input '{name}'", "a run's first step is 0"
             )
+    told = {name: _signal(program, name, values) for name, values in (signals or {}).items()}
     batch = samples is not None or any(t.sample is not None for t in spikes.values())
+    batch = batch or any(values.ndim == 2 for values in told.values())
     found = [int(t.sample.max()) + 1 for t in spikes.values() if t.sample is not None and len(t)]
+    found += [len(values) for values in told.values() if values.ndim == 2]
     last = [int(t.step.max()) + 1 for t in spikes.values() if len(t)]
+    last += [values.shape[-1] for values in told.values()]
     n_samples = samples if samples is not None else max(found, default=1)
     n_steps = steps if steps is not None else max(last, default=0)
     if n_samples < max(found, default=0) or n_samples < 1:
@@ -112,6 +124,16 @@ def deliveries(
         raise SpikefabError(
             f"{n_samples} x {n_steps} steps", "the run", "at most 2^31 in one run"
         )
+    table = np.zeros((n_samples, n_steps, len(program.signals)), np.int32)
+    for number, name in enumerate(program.signals):
+        values = told.get(name, np.zeros(n_steps, np.int64))
+        if values.shape[-1] != n_steps or (values.ndim == 2 and len(values) != n_samples):
+            raise SpikefabError(
+                f"values {list(values.shape)}", f"signal '{name}'",
+                f"the run has {n_samples} x {n_steps} steps" if batch
+                else f"the run has {n_steps} steps",
+            )  # fmt: skip
+        table[:, :, number] = values
     row, source, payload = [], [], []
     for name, train in spikes.items():
         sample = train.sample.astype(np.int64) if train.sample is not None else 0
@@ -123,8 +145,9 @@ def deliveries(
     if not row:
         empty = np.zeros(0, np.int32)
         return Deliveries(
-            np.zeros(n_samples * n_steps + 1, np.int64), empty, empty, n_samples, n_steps, batch
-        )
+            np.zeros(n_samples * n_steps + 1, np.int64), empty, empty, n_samples, n_steps, batch,
+            table,
+        )  # fmt: skip
     if 8 * n_samples * n_steps > psutil.virtual_memory().available // 2:
         raise SpikefabError(
             f"{n_samples} x {n_steps} steps",
@@ -145,7 +168,50 @@ def deliveries(
             "the input",
             f"chip '{program.chip.name}' carries payloads up to {program.chip.largest_payload}",
         )
-    return Deliveries(first, sources, total.astype(np.int32), n_samples, n_steps, batch)
+    return Deliveries(first, sources, total.astype(np.int32), n_samples, n_steps, batch, table)
+
+
+def _signal(program: Program, name: str, values: Any) -> NDArray[np.int64]:
+    """The values of a signal; raises SpikefabError."""
+    where = f"signal '{name}'"
+    if name not in program.signals:
+        known = ", ".join(f"'{n}'" for n in program.signals) or "none"
+        raise SpikefabError("no such signal", where, f"the program's rules read {known}")
+    given = np.asarray(values)
+    if given.dtype.kind not in "iub" or given.ndim not in (1, 2):
+        raise SpikefabError(
+            f"values of type {given.dtype} and shape {given.shape}", where,
+            hint="give whole numbers, one per step",
+        )  # fmt: skip
+    signal = program.signals[name]
+    if given.size and (given.min() < signal.lo or given.max() > signal.hi):
+        worst = int(given.min() if given.min() < signal.lo else given.max())
+        raise SpikefabError(f"value {worst}", where, f"outside {signal.lo}..{signal.hi}")
+    return given.astype(np.int64)
+
+
+def no_signals(program: Program) -> NDArray[np.int32]:
+    """The signals that wait for ticks to come, after a restart."""
+    return np.zeros((0, len(program.signals)), np.int32)
+
+
+def signal_ticks(
+    program: Program, given: Deliveries, sample: int, base: int, begin: int, end: int,
+    late: NDArray[np.int32],
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:  # fmt: skip
+    """Values of the signals in ticks begin .. end - 1, and those that wait for the ticks after.
+
+    The value of a step is there in the tick in which the populations that read it take that step:
+    step 0 of the run is tick `base`, and they lag by the signal's start. late: values that an
+    earlier run left for the ticks from `begin` on.
+    """
+    last = base + (given.steps - 1) * program.period + program.last_stage
+    table = np.zeros((max(last + 1, end, begin + len(late)) - begin, late.shape[1]), np.int32)
+    table[: len(late)] = late
+    for number, signal in enumerate(program.signals.values()):
+        at = base - begin + signal.start + np.arange(given.steps) * program.period
+        table[at, number] = given.signals[sample, :, number]
+    return table[: end - begin], table[end - begin :]
 
 
 @njit(cache=True, nogil=True)

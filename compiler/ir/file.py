@@ -17,11 +17,13 @@ from safetensors import SafetensorError, safe_open
 from .chip import ChipSpec
 from .errors import SpikefabError
 from .neuron import Datapath
+from .plastic import PlasticProjection
 from .program import InputPort, MappedPopulation, Program
+from .rule import LearningPath
 from .synapses import Synapses
 from .validate import validate
 
-FORMAT = 1
+FORMAT = 2
 KEY = "spikefab"
 NETWORKS = (".nir", ".h5", ".hdf5", ".json")  # how files of networks are often named
 
@@ -116,6 +118,12 @@ def _natural(value: Any, name: str) -> int:
     return value
 
 
+def _integer(value: Any, name: str) -> int:
+    if type(value) is not int or not -(1 << 31) <= value < 1 << 31:
+        raise ValueError(f"{name} = {value!r}")
+    return value
+
+
 def _assemble(header: dict[str, Any], arrays: dict[str, Any], where: str) -> Program:
     chip = ChipSpec.from_json(header["chip"], where)
     models = tuple(Datapath.from_json(m, where) for m in header["models"])
@@ -143,6 +151,28 @@ def _assemble(header: dict[str, Any], arrays: dict[str, Any], where: str) -> Pro
         tuple(_natural(d, "delay") for d in header["delays"]),
     )
     core_first = _take(arrays, "core_first", np.int64)
+    rules = tuple(LearningPath.from_json(r, where) for r in header["rules"])
+    plastic = []
+    for n, q in enumerate(header["plastic"]):
+        rule = rules[_natural(q["rule"], "rule")]
+        held = {k: _take(arrays, f"plastic.{n}.held.{k}", np.int32) for k in rule.held}
+        plastic.append(
+            PlasticProjection(
+                name=str(q["name"]),
+                parameters={str(k): _integer(v, k) for k, v in q["parameters"].items()},
+                held=held,
+                learning=q["learning"] is True,
+                lsb=float(q["lsb"]),
+                first=_natural(q["first"], "first"),
+                size=_natural(q["size"], "size"),
+                target=_natural(q["target"], "target"),
+                rule=_natural(q["rule"], "rule"),
+                delay=_natural(q["delay"], "delay"),
+                rows=_take(arrays, f"plastic.{n}.rows", np.int64),
+                to=_take(arrays, f"plastic.{n}.to", np.int32),
+                weight=_take(arrays, f"plastic.{n}.weight", np.int32),
+            )
+        )
     if arrays:
         raise ValueError(f"unknown array '{sorted(arrays)[0]}'")
     inputs = tuple(
@@ -153,5 +183,6 @@ def _assemble(header: dict[str, Any], arrays: dict[str, Any], where: str) -> Pro
         raise ValueError("notes")
     seed = _natural(header["seed"], "seed")
     return Program(
-        chip, models, inputs, tuple(populations), core_first, synapses, seed, header["notes"]
+        chip, models, inputs, tuple(populations), core_first, synapses, seed, header["notes"],
+        rules, tuple(plastic),
     )

@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from .language import Value, round_shift, topological
 
@@ -109,3 +113,56 @@ def _apply(value: Value, args: list[int], inputs: Mapping[str, int], draws: Draw
     if op == "random":
         return draw_bits(draws, int(attribute[0]), int(attribute[1]))
     return _OPERATORS[op](*args)
+
+
+_ON_ARRAYS: dict[str, Callable[..., Any]] = {
+    **_OPERATORS,
+    "not": lambda a: 1 - a,
+    "lt": lambda a, b: (a < b) * 1,
+    "le": lambda a, b: (a <= b) * 1,
+    "eq": lambda a, b: (a == b) * 1,
+    "select": lambda c, a, b: np.where(c, a, b),
+    "min": np.minimum,
+    "max": np.maximum,
+    "abs": np.abs,
+}
+
+
+def evaluate_many(
+    outputs: Mapping[str, Value], inputs: Mapping[str, NDArray[np.int64]]
+) -> dict[str, NDArray[np.int64]]:
+    """`evaluate` for arrays of inputs, all of one shape or of one value; without random values."""
+    known: dict[Value, NDArray[np.int64]] = {}
+    for value in topological(outputs.values()):
+        args = [known[a] for a in value.args]
+        op, attribute = value.op, value.attribute
+        if op == "input":
+            x = np.asarray(inputs[str(attribute[0])], np.int64)
+        elif op == "const":
+            x = np.array(int(attribute[0]), np.int64)
+        elif op == "shr":
+            x = _shifted(args[0], args[1], str(attribute[0]))
+        elif op == "clip":
+            x = np.clip(args[0], int(attribute[0]), int(attribute[1]))
+        elif op == "wrap":
+            half = 1 << (int(attribute[0]) - 1)
+            x = ((args[0] + half) & (2 * half - 1)) - half
+        elif op == "table":
+            x = np.array(attribute, np.int64)[args[0]]
+        elif op == "random":
+            raise ValueError("random values have no arrays")
+        else:
+            x = np.asarray(_ON_ARRAYS[op](*args), np.int64)
+        known[value] = x
+    return {name: known[value] for name, value in outputs.items()}
+
+
+def _shifted(
+    x: NDArray[np.int64], k: NDArray[np.int64], rounding: str
+) -> NDArray[np.int64]:
+    if rounding == "toward_zero":
+        return np.where(x >= 0, x >> k, -(-x >> k))
+    if rounding == "nearest_even":
+        half = np.where(k > 0, np.int64(1) << np.maximum(k - 1, 0), 1)
+        return np.where(k > 0, (x + half - 1 + ((x >> k) & 1)) >> k, x)
+    return x >> k

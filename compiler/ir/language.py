@@ -428,18 +428,39 @@ def _node(
     raise ValueError(f"unknown operator '{op}'")
 
 
+def node(like: Value, args: list[Value]) -> Value:
+    """The operator of `like` on other arguments, its interval proven anew."""
+    return _node(like.op, args, like.attribute, like.lo, like.hi, like.boolean)
+
+
+def substitute(
+    outputs: Mapping[str, Value], replacement: Mapping[Value, Value]
+) -> dict[str, Value]:
+    """The same graph with other values in the places of some, every interval proven anew."""
+    replaced: dict[Value, Value] = dict(replacement)
+    for v in topological(outputs.values()):
+        if v in replaced:
+            continue
+        if v.args:
+            replaced[v] = node(v, [replaced[a] for a in v.args])
+        else:
+            replaced[v] = v
+    return {name: replaced[v] for name, v in outputs.items()}
+
+
 def narrow(
     outputs: Mapping[str, Value], intervals: Mapping[str, tuple[int, int]]
 ) -> dict[str, Value]:
     """The same graph with tighter intervals of named inputs, every other interval proven anew."""
-    replaced: dict[Value, Value] = {}
-    for v in topological(outputs.values()):
-        if v.op == "input" and str(v.attribute[0]) in intervals:
-            lo, hi = intervals[str(v.attribute[0])]
-            replaced[v] = variable(str(v.attribute[0]), max(lo, v.lo), min(hi, v.hi))
-        elif v.args:
-            args = [replaced[a] for a in v.args]
-            replaced[v] = _node(v.op, args, v.attribute, v.lo, v.hi, v.boolean)
-        else:
-            replaced[v] = v
-    return {name: replaced[v] for name, v in outputs.items()}
+    inputs = {v: str(v.attribute[0]) for v in topological(outputs.values()) if v.op == "input"}
+    tighter = {
+        v: variable(name, max(intervals[name][0], v.lo), min(intervals[name][1], v.hi))
+        for v, name in inputs.items()
+        if name in intervals
+    }
+    return substitute(outputs, tighter)
+
+
+def names_read(outputs: Mapping[str, Value]) -> set[str]:
+    """The names of the inputs that a graph reads."""
+    return {str(v.attribute[0]) for v in topological(outputs.values()) if v.op == "input"}

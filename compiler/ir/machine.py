@@ -16,12 +16,23 @@ from numpy.typing import NDArray
 from . import cycles
 from .chip import ChipSpec
 from .cores import CoreImage, Row, core_images, routing
-from .device import Device, Inputs, Progress, check_values, deliveries, recorded_state
+from .device import (
+    Device,
+    Inputs,
+    Progress,
+    Signals,
+    check_values,
+    deliveries,
+    no_signals,
+    recorded_state,
+    signal_ticks,
+)
 from .interpret import Draws, evaluate, first_word, next_word
 from .language import bounds
+from .learn import Learning, plastic_part, plastic_range
 from .neuron import Datapath
+from .plastic import DENSE
 from .program import MappedPopulation, Program
-from .rows import DENSE
 from .spikes import Recording
 from .stepped import SteppedRun
 from .synapses import pack
@@ -76,8 +87,11 @@ class Core:
         sums = self.accumulators[slot, places]
         assert not ((sums < lo) | (sums > hi)).any(), "an accumulator overflows"
 
-    def update(self, tick: int, word: int) -> tuple[int, dict[int, int], dict[int, int]]:
-        """(clocks, counts by address that spiked, values by address that does not spike)."""
+    def update(
+        self, tick: int, word: int, passes: NDArray[np.int32]
+    ) -> tuple[int, dict[int, int], dict[int, int]]:
+        """(clocks, counts by address that spiked, values by address that does not spike); passes:
+        sets of traces of each of the program's populations but the first."""
         clocks = cycles.update_constant(self.chip, len(self.image.populations))
         spikes: dict[int, int] = {}
         values: dict[int, int] = {}
@@ -86,6 +100,7 @@ class Core:
             if tick < p.start or (tick - p.start) % p.period:
                 continue
             model = self.models[p.model]
+            clocks += p.size * int(passes[p.number])
             for address in range(p.first, p.first + p.size):
                 after = self._step(model, address, int(sums[address]), word)
                 sums[address] = 0
@@ -137,17 +152,26 @@ class Machine(Device):
         self.program = self._original = program
         self._counters = {"events": 0, "synaptic_events": 0, "spikes": 0}
         self._images = core_images(program)
+        self._learning = Learning(program)
         self.restart()
 
     def restart(self, weights: bool = False) -> None:
-        """Restore initial state, accumulators, pending events and seed; weights if asked."""
-        if weights and self.program is not self._original:
+        """Restore initial state, accumulators, pending events, traces and seed; weights if asked.
+
+        Whether a projection learns stays as it is.
+        """
+        if weights:
+            on = self._learning.on
             self.program, self._images = self._original, core_images(self._original)
+            self._learning = Learning(self.program)
+            self._learning.on = on
+        self._learning.restart()
         chip, models = self.program.chip, self.program.models
         self.cores = [Core(image, chip, models) for image in self._images]
         self._routes = routing(self.program)
         self._spiked: dict[int, int] = {}
         self._word = first_word(self.program.seed)
+        self._late = no_signals(self.program)
         self.tick = 0
 
     def run(
@@ -155,6 +179,7 @@ class Machine(Device):
         spikes: Inputs = None,
         steps: int | None = None,
         *,
+        signals: Signals = None,
         samples: int | None = None,
         record: Sequence[str] = (),
         drain: bool = True,
@@ -169,26 +194,52 @@ class Machine(Device):
         of the payload; `spikes`, updates that spiked. Raises SpikefabError for input that does not
         fit the program.
         """
-        given = deliveries(self.program, spikes, steps, samples)
+        given = deliveries(self.program, spikes, steps, samples, signals)
         run = SteppedRun(self.program, given, record, 0 if given.batch else self.tick, drain)
         self._counters = {"events": 0, "synaptic_events": 0, "spikes": 0}
+        weights = [w.copy() for w in self._learning.weights]
         for sample in range(given.samples):
             if given.batch:
-                self.restart()
+                self._begin_anew(weights)
             run.next_sample()
+            table, self._late = signal_ticks(
+                self.program, given, sample, run.base, run.begin, run.end, self._late
+            )
             for tick in range(run.begin, run.end):
-                clocks, fired, shown = self.step_tick(run.events(sample, tick))
+                clocks, fired, shown = self.step_tick(
+                    run.events(sample, tick), table[tick - run.begin].tolist()
+                )
                 run.note(tick, clocks, fired, shown, self._state)
             if progress:
                 progress(sample + 1, given.samples)
         if given.batch:
-            self.restart()
+            self._begin_anew(weights)
         return run.recording(self._counters)
 
+    def _begin_anew(self, weights: Sequence[NDArray[np.int64]]) -> None:
+        """Restart with these weights of the plastic projections."""
+        self.restart()
+        for number, values in enumerate(weights):
+            self._write_plastic(number, values)
+
+    def _write_plastic(self, number: int, values: NDArray[np.int64]) -> None:
+        self._learning.write(number, "weights", "weights", values)
+        self._learning.show(number, self._store)
+
+    def _store(
+        self, core: int, words: NDArray[np.int64], lanes: NDArray[np.int64],
+        weights: NDArray[np.int64],
+    ) -> None:  # fmt: skip
+        self.cores[core].image.memory.weight[words, lanes] = weights
+
     def read(self, name: str) -> NDArray[np.int32]:
-        """State ``population.variable`` [size], or ``weights`` in the order of flat rows."""
+        """State ``population.variable`` [size]; ``weights`` of fixed synapses in the order of flat
+        rows; ``projection.variable`` of a plastic projection: ``weights`` and synapses' state in
+        the order of its rows, traces and held values, ``learning`` [1]."""
         if name == "weights":
             return self.program.synapses.weight.copy()
+        if part := plastic_part(self.program, name):
+            return self._learning.read(*part)
         (number, variable), *_ = recorded_state(self.program, [name])
         return self._state(self.program.populations[number], variable)
 
@@ -206,6 +257,15 @@ class Machine(Device):
             self.program, self._images = changed, core_images(changed)
             for core, image in zip(self.cores, self._images, strict=True):
                 core.image = image
+            for number in range(len(changed.plastic)):
+                self._learning.show(number, self._store)
+            return
+        if part := plastic_part(program, name):
+            check_values(given, *plastic_range(program, *part), name)
+            if part[1] == "weights":
+                self._write_plastic(part[0], given)
+            else:
+                self._learning.write(*part, given)
             return
         (number, variable), *_ = recorded_state(program, [name])
         p = program.populations[number]
@@ -226,26 +286,36 @@ class Machine(Device):
         """Events of the next tick: payload by source, whether or not it reaches a core."""
         return dict(sorted(self._spiked.items()))
 
-    def step_tick(self, events: Sequence[tuple[int, int]]) -> tuple[
-        list[list[int]], dict[int, int], dict[int, int]
-    ]:
-        """One tick with input events (source, payload).
+    def step_tick(
+        self, events: Sequence[tuple[int, int]], signals: Sequence[int] = ()
+    ) -> tuple[list[list[int]], dict[int, int], dict[int, int]]:
+        """One tick with input events (source, payload) and values of the program's signals.
 
         Returns clocks [cores, phases], counts by neuron that spiked, values by neuron.
         """
+        program = self.program
         for source, payload in events:
             self._send(source, payload)
         self._count(dict(events) | self._spiked)
-        idle = cycles.emit_constant(self.program.chip)
-        clocks = [[core.deliver(self.tick), 0, idle] for core in self.cores]
+        for source in dict(events) | self._spiked:
+            self._learning.deliver(self.tick, source)
+        constant = [program.constant_cycles(core) for core in range(program.cores)]
+        clocks = [
+            [core.deliver(self.tick), 0, learn, emit]
+            for core, (_, _, learn, emit) in zip(self.cores, constant, strict=True)
+        ]
         spikes: dict[int, int] = {}
         values: dict[int, int] = {}
         for core, phases in zip(self.cores, clocks, strict=True):
             first = core.image.first
-            phases[1], fired, shown = core.update(self.tick, self._word)
+            phases[1], fired, shown = core.update(self.tick, self._word, program.trace_passes)
             spikes |= {first + address: count for address, count in fired.items()}
             values |= {first + address: value for address, value in shown.items()}
-            phases[2] += core.emit(fired, shown)
+            phases[3] += core.emit(fired, shown)
+        given = dict(zip(program.signals, signals, strict=False))
+        visits = self._learning.step(self.tick, self._word, spikes, given, self._store)
+        for phases, more in zip(clocks, visits, strict=True):
+            phases[2] += more
         lines = self.program.input_lines
         self._spiked = {lines + neuron: count for neuron, count in spikes.items()}
         for source, count in self._spiked.items():

@@ -20,8 +20,8 @@ from .errors import SpikefabError
 from .interpret import first_word
 from .language import signed_bits, topological
 from .neuron import Datapath
+from .plastic import SPARSE
 from .program import Program
-from .rows import SPARSE
 from .schedule import schedule
 from .validate import core_use
 
@@ -312,6 +312,10 @@ class MemoryMap:
         entries to other cores.
         """
         regions, chip = self.regions, self.chip
+        if image.plastic:
+            raise SpikefabError(
+                "plastic synapses", f"core {image.core}", "gateware does not learn as yet"
+            )
         word = first_word(seed)
         kept: dict[str, list[int]] = {name: [] for name in regions}
         registers = {

@@ -26,7 +26,7 @@ from .language import (
     variable,
 )
 
-Unit = Literal["potential", "fraction", "count", "gain", "shift"]
+Unit = Literal["potential", "fraction", "count", "gain", "shift", "weight", "number"]
 FRACTION_BITS = 12  # a fraction k stands for k / 2^12, so 1.0 is 4096
 MAX_GAIN = 7  # a current enters the potential times 2^gain, gain in 0..MAX_GAIN
 
@@ -37,13 +37,15 @@ class Format:
 
     `bits` None stands for the chip's state width, less the sign's bit if it is unsigned. Units:
     `potential` counts LSB of the population's potential, `fraction` 1/4096, `count` updates, `gain`
-    and `shift` powers of two.
+    and `shift` powers of two, `weight` LSB of a projection's weights, `number` is as it is given.
+    Of learning rules, `fraction` bits of a `weight` lie below its LSB.
     """
 
     bits: int | None = None
     signed: bool = True
     limits: tuple[int, int] | None = None
     unit: Unit = "potential"
+    fraction: int = 0
 
     def interval(self, state_bits: int) -> tuple[int, int]:
         """Least and greatest value on a chip with `state_bits` wide state."""
@@ -121,10 +123,10 @@ class Datapath:
             model = cls(
                 str(stored["name"]),
                 tuple((str(k), str(v)) for k, v in stored["options"]),
-                {str(k): _pair(v) for k, v in stored["state"].items()},
-                {str(k): _pair(v) for k, v in stored["parameters"].items()},
+                {str(k): pair(v) for k, v in stored["state"].items()},
+                {str(k): pair(v) for k, v in stored["parameters"].items()},
                 {str(k): v for k, v in stored["units"].items()},
-                _pair(stored["current"]),
+                pair(stored["current"]),
                 outputs,
             )
         except (TypeError, ValueError, KeyError, AttributeError) as fault:
@@ -179,7 +181,8 @@ class Datapath:
             raise SpikefabError(f"model '{self.name}' spikes a negative count", where)
 
 
-def _pair(stored: Any) -> tuple[int, int]:
+def pair(stored: Any) -> tuple[int, int]:
+    """An interval as files hold it; raises ValueError or TypeError for anything else."""
     lo, hi = stored
     if type(lo) is not int or type(hi) is not int or not -(1 << 62) < lo <= hi < 1 << 62:
         raise ValueError(f"interval {stored!r}")

@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from . import cycles
 from .chip import ChipSpec
 from .errors import SpikefabError
+from .language import names_read
 from .neuron import Datapath
+from .plastic import PlasticProjection, PlasticRows, plastic_rows
 from .rows import Survey, survey
+from .rule import LearningPath, Quiet
 from .synapses import Synapses, target_shift, weight_field
 
 Integers = NDArray[np.int32]
@@ -64,12 +67,23 @@ class MappedPopulation:
         return tick >= self.start and (tick - self.start) % self.period == 0
 
 
+@dataclass(frozen=True)
+class Signal:
+    """A value of [lo, hi] that the host gives with each step; it is read `start` ticks later, when
+    the populations that learn by it take that step."""
+
+    start: int
+    lo: int
+    hi: int
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """Flat rows by source, placement, parameters, the network's names, and the chip.
 
-    Sources are numbered inputs first, then neurons; core c holds the neurons
-    core_first[c] .. core_first[c + 1] - 1. `notes` is what the compiler reports of the mapping.
+    synapses: those that stay as they are; plastic: those that learn, by `rules`. Sources are
+    numbered inputs first, then neurons; core c holds the neurons core_first[c] ..
+    core_first[c + 1] - 1. `notes` is what the compiler reports of the mapping.
     """
 
     chip: ChipSpec
@@ -80,6 +94,8 @@ class Program:
     synapses: Synapses
     seed: int = 1
     notes: dict[str, Any] = field(default_factory=dict)
+    rules: tuple[LearningPath, ...] = ()
+    plastic: tuple[PlasticProjection, ...] = ()
 
     @property
     def neurons(self) -> int:
@@ -128,6 +144,30 @@ class Program:
             f"no input '{name}'", "the program", hint=f"it has {_names(self.inputs)}"
         )
 
+    def projection(self, name: str) -> PlasticProjection:
+        """The plastic projection of that name; raises SpikefabError."""
+        for q in self.plastic:
+            if q.name == name:
+                return q
+        raise SpikefabError(
+            f"no plastic projection '{name}'", "the program", hint=f"it has {_names(self.plastic)}"
+        )
+
+    @cached_property
+    def quiet(self) -> tuple[Quiet, ...]:
+        """When the rows of each plastic projection may be skipped."""
+        return tuple(self.rules[q.rule].quiet(q.parameters) for q in self.plastic)
+
+    @cached_property
+    def signals(self) -> dict[str, Signal]:
+        """The signals that its rules read, by name. Where they differ, `validate` refuses."""
+        found: dict[str, Signal] = {}
+        for q in self.plastic:
+            start = self.populations[q.target].start
+            for name, (lo, hi) in self.rules[q.rule].signals.items():
+                found.setdefault(name, Signal(start, lo, hi))
+        return found
+
     def source_name(self, source: int) -> str:
         """A source by the network's own name: ``hidden[3]``."""
         for port in self.inputs:
@@ -145,16 +185,40 @@ class Program:
     @cached_property
     def survey(self) -> Survey:
         """What the rows take on each core."""
-        return survey(self.synapses, self.core_first, self.chip)
+        return survey(self.synapses, self.core_first, self.chip, self.plastic_rows)
+
+    @cached_property
+    def plastic_rows(self) -> PlasticRows:
+        """The core rows of the plastic projections."""
+        targets = [self.populations[q.target] for q in self.plastic]
+        return plastic_rows(
+            self.plastic, [(p.first, p.size) for p in targets], self.rules, self.core_first,
+            self.chip,
+        )  # fmt: skip
+
+    @cached_property
+    def trace_passes(self) -> NDArray[np.int32]:
+        """Sets of traces of each population but the first: they take an Update clock per neuron."""
+        sets: list[set[Any]] = [set() for _ in self.populations]
+        for q in self.plastic:
+            rule = self.rules[q.rule]
+            read = sorted(names_read(rule.post_outputs) & {f"parameter.{k}" for k in q.parameters})
+            if rule.post:
+                values = tuple(q.parameters[name.removeprefix("parameter.")] for name in read)
+                sets[q.target].add((rule.identity, values))
+        return np.array([max(len(s) - 1, 0) for s in sets], np.int32)
 
     @cached_property
     def reach(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Greatest positive and negative sum that one update of each neuron can take, in LSB."""
+        """Greatest positive and negative sum that one update of each neuron can take, in LSB.
+
+        Of plastic synapses, by the limits of their weights.
+        """
         payload = np.full(self.input_lines + self.neurons, self.chip.largest_payload, np.int64)
         for p in self.populations:
             at = slice(self.input_lines + p.first, self.input_lines + p.first + p.size)
             payload[at] = self.models[p.model].largest_payload
-        return _reach(
+        positive, negative = _reach(
             self.synapses.words,
             self.synapses.first,
             len(self.synapses.delays),
@@ -163,6 +227,11 @@ class Program:
             payload,
             self.neurons,
         )
+        for q in self.plastic:
+            most = payload[q.first + q.source]
+            np.add.at(positive, q.to, np.int64(max(q.parameters["w_max"], 0)) * most)
+            np.add.at(negative, q.to, np.int64(max(-q.parameters["w_min"], 0)) * most)
+        return positive, negative
 
     @cached_property
     def hash(self) -> str:
@@ -178,6 +247,12 @@ class Program:
         yield "words", self.synapses.words
         yield "first", self.synapses.first
         yield "core_first", self.core_first
+        for n, q in enumerate(self.plastic):
+            yield f"plastic.{n}.rows", q.rows
+            yield f"plastic.{n}.to", q.to
+            yield f"plastic.{n}.weight", q.weight
+            for name, values in q.held.items():
+                yield f"plastic.{n}.held.{name}", values
         for n, p in enumerate(self.populations):
             for name, values in p.parameters.items():
                 yield f"population.{n}.parameter.{name}", values
@@ -207,15 +282,32 @@ class Program:
                 for p in self.populations
             ],
             "delays": list(self.synapses.delays),
+            "rules": [r.to_json() for r in self.rules],
+            "plastic": [
+                {
+                    "name": q.name,
+                    "first": q.first,
+                    "size": q.size,
+                    "target": q.target,
+                    "rule": q.rule,
+                    "delay": q.delay,
+                    "parameters": q.parameters,
+                    "learning": q.learning,
+                    "lsb": q.lsb,
+                }
+                for q in self.plastic
+            ],
             "seed": self.seed,
             "notes": self.notes,
         }
 
-    def constant_cycles(self, core: int) -> tuple[int, int, int]:
-        """Clocks of deliver, update and emit of a core in a tick in which nothing happens."""
+    def constant_cycles(self, core: int) -> tuple[int, int, int, int]:
+        """Clocks of each phase of a core in a tick in which nothing happens."""
+        axons = int(self.survey.axons[core])
         return (
-            cycles.deliver_constant(self.chip, int(self.survey.axons[core])),
+            cycles.deliver_constant(self.chip, axons),
             cycles.update_constant(self.chip, self._populations_on(core)),
+            cycles.learn_constant(self.chip, axons),
             cycles.emit_constant(self.chip),
         )
 
@@ -232,8 +324,11 @@ class Program:
         """Clocks of a tick in which every source of a core has an event and every neuron fires."""
         a, b = int(self.core_first[core]), int(self.core_first[core + 1])
         total = sum(self.constant_cycles(core)) + int(self.survey.row_total[core])
-        for p in self.populations:
+        rows = self.plastic_rows
+        total += int(cycles.visit_clocks(rows.room[rows.core == core]).sum())
+        for p, passes in zip(self.populations, self.trace_passes.tolist(), strict=True):
             lo, hi = max(a, p.first), min(b, p.first + p.size)
+            total += passes * max(hi - lo, 0)
             if lo < hi and self.models[p.model].spikes:
                 total += int(self.emit_clocks[lo:hi].sum())
             elif lo < hi and p.output:

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from .chip import ChipSpec
 from .cycles import row_gap
+from .plastic import DENSE, SPARSE, PlasticRows
 from .synapses import Synapses, target_shift
-
-DENSE, SPARSE = 0, 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,10 +39,12 @@ class Survey:
 
 @dataclass(frozen=True, eq=False)
 class CoreRows:
-    """All rows, ordered by source, then core. Arrays [rows] but `first`: int64 [sources + 1].
+    """All rows, by source, core, and projection. Arrays [rows] but `first`: int64 [sources + 1].
 
     begin: first accumulator word of a dense row; words: clocks of synapse memory; cost: clocks of
-    one walk; follows: 1 where the next row may follow at once.
+    one walk; follows: 1 where the next row may follow at once; room: words of synapse memory, which
+    are more than those walked where plastic synapses have state; plastic: the plastic projection
+    that a row belongs to, -1 for the fixed synapses of its source, which come first.
     """
 
     first: NDArray[np.int64]
@@ -53,9 +54,13 @@ class CoreRows:
     words: NDArray[np.int32]
     cost: NDArray[np.int32]
     follows: NDArray[np.int8]
+    room: NDArray[np.int32]
+    plastic: NDArray[np.int32]
 
 
-def survey(synapses: Synapses, core_first: NDArray[np.int64], chip: ChipSpec) -> Survey:
+def survey(
+    synapses: Synapses, core_first: NDArray[np.int64], chip: ChipSpec, plastic: PlasticRows
+) -> Survey:
     """Memory and cost of every core."""
     cores = len(core_first) - 1
     words = int(np.diff(core_first).max(initial=0)) // chip.lanes + 2
@@ -64,48 +69,71 @@ def survey(synapses: Synapses, core_first: NDArray[np.int64], chip: ChipSpec) ->
     begins = np.zeros((cores, words), np.int32)
     args = _arguments(synapses, core_first, chip)
     _survey(*args, totals, routes, begins)
+    dense = plastic.kind == DENSE
+    for total, each in ((0, 1), (1, plastic.room), (2, plastic.synapses), (3, ~dense)):
+        np.add.at(totals[total], plastic.core, each)
+    np.add.at(routes, plastic.source, 1)
+    np.add.at(begins, (plastic.core[dense], plastic.begin[dense]), 1)
     begins = np.cumsum(begins, axis=1, dtype=np.int32)
     result = Survey(totals[0], totals[1], totals[2], totals[3], routes, begins, totals[4])
     _total_cost(*args, result.sparse, begins, row_gap(chip), totals[4])
+    np.add.at(totals[4], plastic.core, _costs(plastic, result, row_gap(chip)))
     return result
 
 
+def _costs(plastic: PlasticRows, surveyed: Survey, gap: int) -> NDArray[np.int32]:
+    """Clocks of one walk of each plastic row."""
+    follows = [
+        _may_follow(core, kind, last, surveyed.sparse, surveyed.begins, gap)
+        for core, kind, last in zip(plastic.core, plastic.kind, plastic.last, strict=True)
+    ]
+    return plastic.words + np.where(np.array(follows, np.bool_), 0, gap).astype(np.int32)
+
+
 def core_rows(
-    synapses: Synapses, core_first: NDArray[np.int64], chip: ChipSpec, surveyed: Survey
-) -> CoreRows:
+    synapses: Synapses, core_first: NDArray[np.int64], chip: ChipSpec, surveyed: Survey,
+    plastic: PlasticRows,
+) -> CoreRows:  # fmt: skip
     """The rows one by one, for core images and for counting clocks per source."""
     first = np.zeros(len(surveyed.routes) + 1, np.int64)
     np.cumsum(surveyed.routes, out=first[1:])
-    rows = int(first[-1])
-    out = CoreRows(
-        first,
-        np.zeros(rows, np.int32),
-        np.zeros(rows, np.int8),
-        np.zeros(rows, np.int32),
-        np.zeros(rows, np.int32),
-        np.zeros(rows, np.int32),
-        np.zeros(rows, np.int8),
-    )
+    fixed = int(first[-1]) - len(plastic.source)
+    kinds = (np.int32, np.int32, np.int8, np.int32, np.int32, np.int32, np.int8)
+    found = tuple(np.zeros(fixed, kind) for kind in kinds)
     _list(
         *_arguments(synapses, core_first, chip),
         surveyed.sparse,
         surveyed.begins,
         row_gap(chip),
-        (out.core, out.kind, out.begin, out.words, out.cost, out.follows),
+        found,
     )
-    return out
+    cost = _costs(plastic, surveyed, row_gap(chip))
+    more = (
+        plastic.source, plastic.core, plastic.kind, plastic.begin, plastic.words, cost,
+        (cost == plastic.words).astype(np.int8) if row_gap(chip) else np.ones(len(cost), np.int8),
+        plastic.room, plastic.projection,
+    )  # fmt: skip
+    all_fixed = (*found, found[4], np.full(fixed, -1, np.int32))
+    columns = [np.concatenate([a, b]) for a, b in zip(all_fixed, more, strict=True)]
+    order = np.lexsort((columns[-1], columns[1], columns[0]))
+    return CoreRows(first, *(column[order] for column in columns[1:]))
 
 
 def cost_matrix(
-    synapses: Synapses, core_first: NDArray[np.int64], chip: ChipSpec, surveyed: Survey
-) -> NDArray[Any]:
-    """Clocks of one walk of each source's row on each core: uint8, or uint32 if need be, [sources, cores]."""
+    synapses: Synapses, core_first: NDArray[np.int64], chip: ChipSpec, surveyed: Survey,
+    plastic: PlasticRows,
+) -> NDArray[Any]:  # fmt: skip
+    """Clocks of one walk of each source's rows on each core: uint8, or uint32 if need be, [sources,
+    cores]."""
     args = (*_arguments(synapses, core_first, chip), surveyed.sparse, surveyed.begins)
     shape = (synapses.sources, len(core_first) - 1)
-    clocks = np.zeros(shape, np.uint8)
-    if _fill_costs(*args, row_gap(chip), clocks) > 255:
-        clocks = np.zeros(shape, np.uint32)
-        _fill_costs(*args, row_gap(chip), clocks)
+    clocks: NDArray[Any] = np.zeros(shape, np.uint8)
+    if not len(plastic.source) and _fill_costs(*args, row_gap(chip), clocks) <= 255:
+        return clocks
+    clocks = np.zeros(shape, np.uint32)
+    _fill_costs(*args, row_gap(chip), clocks)
+    cost = _costs(plastic, surveyed, row_gap(chip)).astype(np.uint32)
+    np.add.at(clocks, (plastic.source, plastic.core), cost)
     return clocks
 
 
@@ -241,7 +269,7 @@ def _total_cost(  # type: ignore[no-untyped-def]
 def _list(  # type: ignore[no-untyped-def]
     words, first, n_delays, shift, core_first, lanes, sparse_lanes, sparse, begins, gap, out
 ):
-    out_core, out_kind, out_begin, out_words, out_cost, out_follows = out
+    out_source, out_core, out_kind, out_begin, out_words, out_cost, out_follows = out
     residues = np.zeros(sparse_lanes, np.int64)
     n = 0
     for source in range((len(first) - 1) // n_delays):
@@ -255,7 +283,8 @@ def _list(  # type: ignore[no-untyped-def]
             if core < 0:
                 break
             follows = _may_follow(core, kind, last, sparse, begins, gap)
-            out_core[n], out_kind[n], out_begin[n], out_words[n] = core, kind, begin, size
+            out_source[n], out_core[n], out_kind[n] = source, core, kind
+            out_begin[n], out_words[n] = begin, size
             out_cost[n] = size if follows else size + gap
             out_follows[n] = follows
             n += 1

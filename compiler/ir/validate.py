@@ -8,6 +8,7 @@ import numpy as np
 
 from .errors import SpikefabError
 from .language import bounds
+from .plastic import SPARSE, PlasticProjection
 from .program import MappedPopulation, Program
 from .schedule import schedule
 
@@ -23,6 +24,7 @@ def validate(program: Program, where: str = "the program") -> None:
         _check_population(program, p, where)
     _check_weights(program, where)
     _check_arrivals(program, where)
+    check_plastic(program, where)
     check_accumulators(program, where)
     check_capacity(program, where)
 
@@ -33,7 +35,7 @@ def _fault(where: str, what: str, why: str = "", hint: str = "") -> None:
 
 def _check_layout(program: Program, where: str) -> None:
     parts: tuple[Any, ...] = (program.inputs, program.populations)
-    names = [x.name for part in parts for x in part]
+    names = [x.name for part in (*parts, program.plastic) for x in part]
     if len(set(names)) != len(names) or not all(names):
         _fault(where, "two parts of one name, or one without", f"{sorted(names)}")
     if not program.populations:
@@ -162,16 +164,111 @@ def _check_arrivals(program: Program, where: str) -> None:
                     found = np.searchsorted(starts, (words[a:b] >> shift).astype(np.int64), "right")
                     reached.update(int(x) for x in np.unique(found - 1))
             for n in reached:
-                target = program.populations[n]
-                arrival = emitted + 1 + delay
-                off = (arrival - target.start) % target.period or period % target.period
-                if arrival < target.start or off:
-                    _fault(
-                        where,
-                        f"events from '{name}' to '{target.name}' with delay {delay}",
-                        f"they arrive in tick {arrival}, not on an update of the target "
-                        f"(start {target.start}, period {target.period})",
-                    )
+                _check_arrival(program, where, name, emitted + 1 + delay, delay, period, n)
+        for q in program.plastic:
+            if q.first < begin + size and begin < q.first + q.size:
+                arrival = emitted + 1 + q.delay
+                _check_arrival(program, where, name, arrival, q.delay, period, q.target)
+
+
+def _check_arrival(
+    program: Program, where: str, source: str, arrival: int, delay: int, period: int, number: int
+) -> None:
+    """`arrival`: the tick in which a source's first events come to a population."""
+    target = program.populations[number]
+    off = (arrival - target.start) % target.period or period % target.period
+    if arrival < target.start or off:
+        _fault(
+            where,
+            f"events from '{source}' to '{target.name}' with delay {delay}",
+            f"they arrive in tick {arrival}, not on an update of the target "
+            f"(start {target.start}, period {target.period})",
+        )
+
+
+def check_plastic(program: Program, where: str) -> None:
+    """Raise SpikefabError for a plastic projection that the chip cannot run as it is."""
+    chip = program.chip
+    carried = set(chip.rules)
+    for rule in program.rules:
+        if carried and rule.identity not in carried:
+            _fault(
+                where, f"learning rule {rule.identity}",
+                f"chip '{chip.name}' carries {', '.join(sorted(carried))}",
+            )  # fmt: skip
+        if rule.weight != bounds(chip.weight_bits, True):
+            _fault(where, f"learning rule {rule.identity} for another weight width")
+        latency = schedule(rule.outputs).latency
+        if latency > chip.learn_latency:
+            _fault(
+                where, f"the pipeline of learning rule {rule.identity} takes {latency} clocks",
+                f"chip '{chip.name}' has learn_latency = {chip.learn_latency}",
+            )  # fmt: skip
+    read: dict[str, tuple[str, Any]] = {}
+    for q in program.plastic:
+        inside = f"plastic projection '{q.name}' of {where}"
+        _check_projection(program, q, inside)
+        rule, target = program.rules[q.rule], program.populations[q.target]
+        rule.check_rest(q.parameters, inside)
+        for name, interval in rule.signals.items():
+            this = (target.start, *interval)
+            other, before = read.setdefault(name, (q.name, this))
+            if this != before:
+                _fault(
+                    inside, f"signal '{name}' in stage {target.start}, within {interval}",
+                    f"projection '{other}' reads it in stage {before[0]}, within {before[1:]}",
+                    "give the two different names",
+                )  # fmt: skip
+    for p, passes in zip(program.populations, program.trace_passes.tolist(), strict=True):
+        if passes >= chip.trace_sets:
+            _fault(
+                f"population '{p.name}' of {where}", f"{passes + 1} sets of traces",
+                f"chip '{chip.name}' has {chip.trace_sets} per population",
+                "projections share one that have the same rule and parameters of its traces",
+            )  # fmt: skip
+    rows = program.plastic_rows
+    if chip.delay_slots == 1 and (rows.kind == SPARSE).any():
+        name = program.plastic[int(rows.projection[rows.kind == SPARSE][0])].name
+        _fault(
+            f"plastic projection '{name}' of {where}",
+            "not every source reaches every neuron", "such a row needs 2 delay slots",
+        )  # fmt: skip
+
+
+def _check_projection(program: Program, q: PlasticProjection, inside: str) -> None:
+    chip = program.chip
+    sources = program.input_lines + program.neurons
+    if q.rule >= len(program.rules) or q.target >= len(program.populations):
+        _fault(inside, f"rule {q.rule} onto population {q.target}")
+    if q.size < 1 or q.first + q.size > sources:
+        _fault(inside, f"sources {q.first} to {q.first + q.size - 1}", f"there are {sources}")
+    rule, target = program.rules[q.rule], program.populations[q.target]
+    if q.delay >= chip.delay_slots:
+        _fault(
+            inside, f"delay of {q.delay} ticks",
+            f"chip '{chip.name}' has {chip.delay_slots} delay slots", f"it needs {q.delay + 1}",
+        )  # fmt: skip
+    whole = len(q.rows) == q.size + 1 and q.rows[0] == 0 and q.rows[-1] == len(q.to)
+    if not whole or (np.diff(q.rows) < 0).any() or len(q.to) != len(q.weight) or not len(q.to):
+        _fault(inside, "damaged rows", "they do not cover the synapses")
+    key = q.source.astype(np.int64) * program.neurons + q.to
+    outside = (q.to < target.first) | (q.to >= target.first + target.size)
+    if outside.any() or (np.diff(key) <= 0).any():
+        _fault(inside, "damaged rows", "targets are not in order, doubled or out of range")
+    if set(q.parameters) != set(rule.parameters) or set(q.held) != set(rule.held):
+        _fault(inside, f"parameters {sorted(q.parameters)}", f"it has {sorted(rule.parameters)}")
+    for name, value in q.parameters.items():
+        lo, hi = rule.parameters[name]
+        if not lo <= value <= hi:
+            _fault(inside, f"parameter '{name}' = {value}", f"outside {lo}..{hi}")
+    for name, values in q.held.items():
+        lo, hi = rule.held[name]
+        if values.shape != (target.size,) or values.min() < lo or values.max() > hi:
+            _fault(inside, f"'{name}'", f"not {target.size} values in {lo}..{hi}")
+    lo, hi = q.parameters["w_min"], q.parameters["w_max"]
+    if q.weight.min() < lo or q.weight.max() > hi:
+        worst = int(q.weight.min() if q.weight.min() < lo else q.weight.max())
+        _fault(inside, f"weight {worst}", f"outside its limits {lo}..{hi}")
 
 
 def check_accumulators(program: Program, where: str) -> None:
@@ -218,6 +315,10 @@ def check_capacity(program: Program, where: str) -> None:
 def core_use(program: Program) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]:
     """Use of every memory, [cores] each, by the name of its limit in `ChipSpec`."""
     first = program.core_first
+    learning = np.zeros(program.cores, np.int64)
+    rows = program.plastic_rows
+    pairs = np.unique(np.stack([rows.core, rows.projection]), axis=1)
+    np.add.at(learning, pairs[0], 1)
     routes = np.zeros(program.neurons + 1, np.int64)
     np.cumsum(program.survey.routes[program.input_lines :], out=routes[1:])
     sets = np.zeros(program.cores, np.int64)
@@ -241,4 +342,5 @@ def core_use(program: Program) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]
         "routes": np.diff(routes[first]),
         "parameter_sets": sets,
         "populations": populations,
+        "projections": learning,
     }

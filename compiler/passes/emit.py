@@ -6,6 +6,7 @@ chunk, and a single projection of rows that may be consumed is packed where it s
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +19,7 @@ from ..ir.program import InputPort, MappedPopulation, Program
 from ..ir.synapses import Synapses, target_shift, weight_field, word_type
 from ..network import Generated, Rows, Triples
 from .draft import Draft, Quantised
+from .learn import learn
 
 CHUNK = 1 << 18  # synapses that are generated at a time
 Piece = tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any] | None]
@@ -55,7 +57,17 @@ def emit(draft: Draft, notes: dict[str, Any], seed: int = 1) -> Program:
     wide = draft.chip.weight_bits > 8
     if neurons >= 1 << (32 - target_shift(False)) and not wide:
         raise SpikefabError(f"{neurons} neurons", "the network", "at most 4,194,303")
-    synapses = _synapses(draft, begin, target, first + neurons, wide)
+    fixed = [
+        (q, delay)
+        for q, delay in zip(draft.weights, timing.delay, strict=True)
+        if q.projection.plasticity is None
+    ]
+    still = dataclasses.replace(
+        draft, weights=tuple(q for q, _ in fixed),
+        timing=dataclasses.replace(timing, delay=tuple(delay for _, delay in fixed)),
+    )  # fmt: skip
+    synapses = _synapses(still, begin, target, first + neurons, wide)
+    rules, plastic = learn(draft, begin, target)
     program = Program(
         draft.chip,
         tuple(models),
@@ -65,6 +77,8 @@ def emit(draft: Draft, notes: dict[str, Any], seed: int = 1) -> Program:
         synapses,
         seed,
         notes,
+        rules,
+        plastic,
     )
     check(draft, program)
     return program

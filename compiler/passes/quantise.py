@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..ir.chip import ChipSpec
 from ..ir.errors import SpikefabError
 from ..ir.neuron import FRACTION_BITS, MAX_GAIN, Datapath
 from ..network import Generated, Population, Projection
 from .draft import Draft, Quantised, Range, Scale, Step
+from .learn import rule_of
 
 HEADROOM = 1.25  # of a potential's range over what calibration saw
 GUESS = 4.0  # of a potential's range over its threshold, where nothing was seen
@@ -54,7 +56,7 @@ def quantise(
     }
     of = {id(q.projection): q for layer in layers.values() for q in layer.weights}
     models = {name: layer.model for name, layer in layers.items()}
-    carried = draft.chip.carrying(models.values()) if not draft.chip.models else draft.chip
+    carried = _carrying(draft, models)
     result = dataclasses.replace(
         draft,
         chip=carried,
@@ -66,6 +68,15 @@ def quantise(
     )
     check(result)
     return result
+
+
+def _carrying(draft: Draft, models: Mapping[str, Datapath]) -> ChipSpec:
+    """The draft's chip with what the network uses, where it does not say what it carries."""
+    chip = draft.chip
+    if chip.models:
+        return chip
+    learning = [x.plasticity for x in draft.network.projections if x.plasticity is not None]
+    return chip.carrying(models.values(), (rule_of(draft, p) for p in learning))
 
 
 def quantised(
@@ -156,7 +167,8 @@ def _scale(
     high, tops = _greatest(p, into)
     top = float(tops.max())
     step, exact = (chosen.weight_lsb, False) if chosen else _step(sampled, top, high, largest)
-    coarsest = _bounded_reach(p, seen) / limit
+    weights = float(np.abs(_weight_limits(into)).max(initial=0))
+    coarsest = max(_bounded_reach(p, seen) / limit, weights / largest)
     if step < coarsest:
         step, exact = coarsest, False
     gain = _gain(p, reach / step, limit) if finer else 0
@@ -174,9 +186,16 @@ def _scale(
     return Scale(step, step / 2**gain, gain, exact, error, clipped, smaller)
 
 
+def _weight_limits(into: Sequence[Projection]) -> NDArray[np.float64]:
+    """Limits, other than 0, that are given for plastic weights, in the network's units."""
+    given = [x.plasticity.limits.values() for x in into if x.plasticity is not None]
+    return np.array([limit for limits in given for limit in limits if limit], np.float64)
+
+
 def _sample(into: Sequence[Projection]) -> tuple[NDArray[np.float64], NDArray[Any]]:
     """Some weights that are not 0, in the network's units, and their targets."""
-    weights, targets = [np.zeros(0)], [np.zeros(0, np.int64)]
+    limits = _weight_limits(into)
+    weights, targets = [limits], [np.zeros(len(limits), np.int64)]
     for x in into:
         c, (weight, scale) = x.connections, _weights_of(x)
         chosen = np.arange(0, len(weight), max(1, len(weight) // SAMPLE))
@@ -193,7 +212,9 @@ def _sample(into: Sequence[Projection]) -> tuple[NDArray[np.float64], NDArray[An
 def _greatest(p: Population, into: Sequence[Projection]) -> tuple[float, NDArray[np.float64]]:
     """The greatest of all weights, 0 if none is positive, and the greatest magnitude of those into
     each neuron, in the network's units."""
-    high, tops = 0.0, np.zeros(p.size)
+    limits = _weight_limits(into)
+    high = float(limits.max(initial=0))
+    tops = np.full(p.size, float(np.abs(limits).max(initial=0)))
     for x in into:
         c = x.connections
         if isinstance(c, np.ndarray):

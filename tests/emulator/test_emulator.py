@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import spikefab as sf
 import strategies
+from recordings import assert_equal
 from spikefab.compiler.ir.program import Program
 from spikefab.emulator import layout, run
 
@@ -27,22 +28,6 @@ def short_calls(monkeypatch: pytest.MonkeyPatch) -> None:
 def everything(program: Program) -> list[str]:
     """Names of all state variables."""
     return [f"{p.name}.{v}" for p in program.populations for v in program.models[p.model].state]
-
-
-def assert_equal(a: sf.Recording, b: sf.Recording, cycles: bool = True) -> None:
-    """Both recordings hold the same spikes, values, state, cycles and counters."""
-    assert (a.steps, a.ticks, a.samples) == (b.steps, b.ticks, b.samples)
-    assert set(a.spikes) == set(b.spikes)
-    for name, train in a.spikes.items():
-        assert train.equals(b.spikes[name]), name
-    for mine, other in ((a.values, b.values), (a.state, b.state)):
-        assert set(mine) == set(other)
-        for name, values in mine.items():
-            np.testing.assert_array_equal(values, other[name], name)
-    for counter in ("events", "synaptic_events", "spikes"):
-        assert a.counters[counter] == b.counters[counter], counter
-    if cycles:
-        np.testing.assert_array_equal(a.cycles, b.cycles)
 
 
 def check_program(seed: int) -> None:

@@ -10,8 +10,8 @@ from spikefab.compiler.ir import cycles
 from spikefab.compiler.ir.cores import CorePopulation, Row
 from spikefab.compiler.ir.machine import Machine
 from spikefab.compiler.ir.memory_map import MemoryMap, field_bits, units
+from spikefab.compiler.ir.plastic import DENSE
 from spikefab.compiler.ir.program import Program
-from spikefab.compiler.ir.rows import DENSE
 from spikefab.rtl.emit import output_layout
 from spikefab.rtl.testbench import (
     script_end,
@@ -113,7 +113,7 @@ class Expectation:
         yield from self._update(spikes, values)
         yield self._report(2, clocks[1])
         yield from self._emit(spikes, values)
-        yield self._report(3, clocks[2])
+        yield self._report(3, clocks[3])
 
     def _report(self, phase: int, clocks: int) -> str:
         return f"O {phase} {0:0{self._neuron_digits}x} {clocks:0{self._value_digits}x}"

@@ -12,10 +12,10 @@ from amaranth.lib.wiring import In, Out
 from formal import first_clock, later
 from proof import SETTLE, Cells, any_of
 from spikefab.compiler.ir.cycles import (
-    PHASES,
     POPULATION_CLOCKS,
     deliver_constant,
     emit_constant,
+    phases,
     row_gap,
     take_clocks,
     update_constant,
@@ -147,7 +147,7 @@ class TickHarness(wiring.Component):
         walks = chip.axons * chip.largest_payload
         tick = deliver_constant(chip, chip.axons) + walks * (words + row_gap(chip))
         tick += update_constant(chip, chip.populations) + chip.neurons
-        return tick + emit_constant(chip) + chip.neurons + len(PHASES) + 1
+        return tick + emit_constant(chip) + chip.neurons + len(phases(chip)) + 1
 
     @property
     def clocks(self) -> int:

@@ -94,7 +94,9 @@ def test_fields_out_of_range(field, value, message):
 @pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(ChipSpec)])
 def test_damaged_json(field, value):
     stored = {**UP5K.to_json(), field: value}
-    accepted = (field, value) in [("name", "8"), ("models", []), ("digests", True)]
+    accepted = (field, value) in [
+            ("name", "8"), ("models", []), ("rules", []), ("digests", True)
+        ]  # fmt: skip
     if accepted:
         assert getattr(ChipSpec.from_json(stored, "here"), field) in (value, ())
         return

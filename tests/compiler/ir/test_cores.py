@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from spikefab.compiler.ir.chip import CHIPS
 from spikefab.compiler.ir.cores import SynapseMemory, core_images, routing, sparse_fields, word_bits
-from spikefab.compiler.ir.rows import DENSE, core_rows
+from spikefab.compiler.ir.plastic import DENSE
+from spikefab.compiler.ir.rows import core_rows
 from spikefab.compiler.ir.validate import core_use
 from strategies import every_synapse, programs, random_program, seeds
 

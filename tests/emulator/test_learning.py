@@ -1,0 +1,95 @@
+"""Learning on the emulator is that of the exact machine, which visits every synapse eagerly."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import spikefab as sf
+import strategies
+from recordings import assert_equal
+from spikefab.compiler.ir.program import Program
+from spikefab.emulator import learning
+
+PROGRAMS = int(os.environ.get("SPIKEFAB_PROGRAMS", "40"))
+
+
+def learnt(program: Program) -> list[str]:
+    """Names of all that learning keeps."""
+    names = []
+    for q in program.plastic:
+        rule = program.rules[q.rule]
+        parts = ["weights", "learning", *rule.pre, *rule.post, *rule.held, *rule.state]
+        names += [f"{q.name}.{part}" for part in parts]
+    return names
+
+
+def assert_learnt_alike(a: Any, b: Any, program: Program) -> None:
+    """Weights, traces, held values and synapses' state are the same."""
+    for name in learnt(program):
+        np.testing.assert_array_equal(a.read(name), b.read(name), name)
+        if name.endswith(".weights"):
+            q = program.projection(name.removesuffix(".weights"))
+            lo, hi = q.parameters["w_min"], q.parameters["w_max"]
+            assert (a.read(name) >= lo).all()
+            assert (a.read(name) <= hi).all()
+
+
+def check_program(seed: int) -> int:
+    """A random program with plastic projections, on both; returns how many weights changed."""
+    rng = np.random.default_rng(seed)
+    program = strategies.random_program(rng, neurons=16, plastic=3)
+    machine, emulator = sf.Machine(program), sf.Emulator(program, threads=1 + seed % 2)
+    changed = 0
+    for steps in (int(rng.integers(1, 12)), 3, 2):
+        samples = None if rng.random() < 0.8 else int(rng.integers(1, 4))
+        spikes = strategies.random_input(rng, program, steps, samples)
+        signals = strategies.random_signals(rng, program, steps, samples)
+        drain = bool(rng.random() < 0.5)
+        runs = [
+            device.run(spikes, steps, samples=samples, signals=signals, drain=drain)
+            for device in (machine, emulator)
+        ]
+        assert_equal(*runs)
+        assert_learnt_alike(machine, emulator, program)
+        if rng.random() < 0.3:
+            whole = bool(rng.random() < 0.3)
+            machine.restart(weights=whole)
+            emulator.restart(weights=whole)
+        for name in rng.permutation(learnt(program))[:1].tolist():
+            values = emulator.read(name)
+            lo, hi = (int(values.min()), int(values.max())) if values.size else (0, 0)
+            changed_values = rng.integers(lo, hi, values.shape, endpoint=True)
+            machine.write(name, changed_values)
+            emulator.write(name, changed_values)
+        assert_learnt_alike(machine, emulator, program)
+    for q in program.plastic:
+        changed += int((emulator.read(f"{q.name}.weights") != q.weight).sum())
+    return changed
+
+
+@pytest.mark.parametrize("few", [0, learning.FEW, 1 << 20])
+def test_the_emulator_learns_as_the_exact_machine(
+    few: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(learning, "FEW", few)
+    assert sum(check_program(seed) for seed in range(few, few + PROGRAMS // 2)) > PROGRAMS
+
+
+def test_a_checkpoint_holds_what_was_learnt(tmp_path: Path) -> None:
+    rng = np.random.default_rng(5)
+    program = strategies.random_program(rng, neurons=16, plastic=3)
+    emulator = sf.Emulator(program)
+    spikes = strategies.random_input(rng, program, 6)
+    signals = strategies.random_signals(rng, program, 6)
+    emulator.run(spikes, 6, signals=signals, drain=False)
+    emulator.checkpoint(tmp_path / "c.npz")
+    resumed = sf.Emulator(program)
+    resumed.resume(tmp_path / "c.npz")
+    assert_learnt_alike(emulator, resumed, program)
+    for device in (emulator, resumed):
+        device.run(spikes, 6, signals=signals)
+    assert_learnt_alike(emulator, resumed, program)
