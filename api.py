@@ -47,7 +47,16 @@ from .compiler.ir.language import (
     wrap,
 )
 from .compiler.ir.machine import Machine
-from .compiler.ir.neuron import COUNT, FRACTION, GAIN, POTENTIAL, SHIFT, Update, neuron_model
+from .compiler.ir.neuron import (
+    COUNT,
+    FRACTION,
+    GAIN,
+    POTENTIAL,
+    SHIFT,
+    Format,
+    Update,
+    neuron_model,
+)
 from .compiler.ir.program import Program
 from .compiler.ir.readout import (
     EarlyExit,
@@ -56,18 +65,23 @@ from .compiler.ir.readout import (
     answer_by_membrane,
     answer_early,
 )
-from .compiler.ir.spikes import Recording, SpikeTrain, load_input
+from .compiler.ir.rule import FINE_TRACE, SIGNAL, TRACE, Learned, fit, learning_rule
+from .compiler.ir.spikes import Recording, SpikeTrain, load_input, load_signals, save_input
 from .compiler.network import Generated, Network, Rows, Triples
+from .compiler.plasticity import Plasticity
 from .compiler.report import Report
 from .emulator.emulator import Emulator
 
 __all__ = [
     "CHIPS",
     "COUNT",
+    "FINE_TRACE",
     "FRACTION",
     "GAIN",
     "POTENTIAL",
     "SHIFT",
+    "SIGNAL",
+    "TRACE",
     "BoardDevice",
     "ChipSpec",
     "Comparison",
@@ -77,9 +91,12 @@ __all__ = [
     "Emulator",
     "Faults",
     "FloatReference",
+    "Format",
     "Generated",
+    "Learned",
     "Machine",
     "Network",
+    "Plasticity",
     "Program",
     "Recording",
     "Report",
@@ -101,14 +118,17 @@ __all__ = [
     "decay",
     "delta_code",
     "diff",
+    "fit",
     "from_nir_data",
     "latency_code",
     "lava_dense",
     "lava_lif",
+    "learning_rule",
     "load",
     "load_camera",
     "load_input",
     "load_program",
+    "load_signals",
     "load_superneuromat",
     "maximum",
     "minimum",
@@ -117,6 +137,7 @@ __all__ = [
     "random",
     "rate_code",
     "saturate",
+    "save_input",
     "save_program",
     "select",
     "shift",

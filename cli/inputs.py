@@ -5,14 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-from .. import Program, SpikefabError, load_input
+from .. import Program, SpikefabError, load_input, load_signals
 from ..compiler.frontend.nir_data import GivenInput, from_nir_data, is_hdf5, step_length
 from ..compiler.frontend.superneuromat import is_json, load_superneuromat
 
 
 def read_input(path: str, ports: Mapping[str, int], settings: Mapping[str, str]) -> GivenInput:
-    """Spikes by input from an .npz, a .csv, NIR data, or a network of SuperNeuroMAT, which has its
-    own; settings: of the network or program.
+    """Spikes by input and signals from an .npz; spikes from a .csv, NIR data, or a network of
+    SuperNeuroMAT, which has its own; settings: of the network or program.
 
     Raises SpikefabError for a file that cannot be read, or does not fit.
     """
@@ -26,7 +26,7 @@ def read_input(path: str, ports: Mapping[str, int], settings: Mapping[str, str])
                 f"it has {network.inputs[0].size} lines of 'input'", "give the file of this one",
             )  # fmt: skip
         return GivenInput({"input": train})
-    return GivenInput(load_input(path, ports))
+    return GivenInput(load_input(path, ports), signals=load_signals(path))
 
 
 def program_input(path: str | None, program: Program, steps: int | None) -> GivenInput:

@@ -15,7 +15,7 @@ from .inputs import program_input
 
 @click.command()
 @click.argument("program")
-@click.option("--input", "input_file", help="Spikes (.npz, .csv, NIR data); default: none.")
+@click.option("--input", "input_file", help="Spikes and signals (.npz), or spikes (.csv, .h5).")
 @click.option("--steps", type=click.IntRange(0), help="Default: to the last input.")
 @click.option("--device", default="emulator", show_default=True, metavar="D",
               help="emulator, virtual, or a port.")
@@ -58,6 +58,7 @@ def run(
         raise SpikefabError("nothing to run", "spikefab run", hint="give --input or --steps")
     given = program_input(input_file, loaded, steps)
     batch = any(t.sample is not None for t in given.spikes.values())
+    batch |= any(values.ndim == 2 for values in given.signals.values())
     if (checkpoint or resume) and batch:
         raise SpikefabError("a batch with a checkpoint", "spikefab run", "samples restart the chip")
     with open_device(
@@ -68,6 +69,7 @@ def run(
         recording = opened.run(
             given.spikes,
             given.steps,
+            signals=given.signals,
             samples=given.samples,
             record=record,
             drain=checkpoint is None,

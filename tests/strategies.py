@@ -520,7 +520,7 @@ def random_input(
     return trains
 
 
-programs = seeds.map(lambda seed: random_program(np.random.default_rng(seed)))
+programs = seeds.map(lambda seed: random_program(np.random.default_rng(seed), plastic=seed % 3))
 
 
 def every_synapse(program: Program) -> Iterator[tuple[int, int, int, int]]:
@@ -531,3 +531,9 @@ def every_synapse(program: Program) -> Iterator[tuple[int, int, int, int]]:
     ):
         if weight:
             yield source, delay, target, weight
+    for q in program.plastic:
+        for source, target, weight in zip(
+            q.source.tolist(), q.to.tolist(), q.weight.tolist(), strict=True
+        ):
+            if weight:
+                yield q.first + source, q.delay, target, weight

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +34,13 @@ _POTENTIALS = ("v", "i")  # state of the library's models that counts LSB of the
 
 @dataclass(frozen=True, eq=False)
 class GivenInput:
-    """Input spikes by name; steps and samples are None where the spikes alone say how many."""
+    """Input spikes and signals by name; steps and samples are None where they alone say how
+    many."""
 
     spikes: dict[str, SpikeTrain]
     steps: int | None = None
     samples: int | None = None
+    signals: dict[str, NDArray[np.int64]] = field(default_factory=dict)
 
 
 def is_hdf5(path: str | os.PathLike[str]) -> bool:

@@ -153,11 +153,11 @@ class SynapseMemory:
     @classmethod
     def empty(cls, words: int, chip: ChipSpec, sparse: NDArray[np.bool_]) -> SynapseMemory:
         """A memory with every lane and entry disabled."""
-        entries = (words, chip.sparse_lanes)
+        entry = np.arange(chip.sparse_lanes, dtype=np.int32)
         return cls(
             np.zeros((words, chip.lanes), np.int32),
-            np.zeros(entries, np.int32),
-            np.zeros(entries, np.int32),
+            np.where(sparse[:, None], entry, 0).astype(np.int32),
+            np.zeros((words, chip.sparse_lanes), np.int32),
             sparse,
         )
 

