@@ -146,6 +146,11 @@ def print_report(report: Report) -> None:
                 for p in report.populations
             ],
         )
+    for q in report.plastic:
+        say(
+            f"  {q.name}: learns by {q.rule}, {q.synapses} synapses of {q.bytes_per_synapse:.3g} "
+            f"bytes, weights {q.w_min:.4g}..{q.w_max:.4g}; a row is visited {q.visited}"
+        )
     for p in report.populations:
         finer = f" (finer for {p.finer} neurons)" if p.finer else ""
         say(

@@ -63,7 +63,7 @@ def describe_program(program: Program) -> dict[str, Any]:
         "chip": program.chip.to_json(),
         "period": program.period,
         "delays": list(program.synapses.delays),
-        "synapses": program.synapses.count,
+        "synapses": program.synapses.count + sum(q.count for q in program.plastic),
         "weights": [int(weight.min(initial=0)), int(weight.max(initial=0))],
         "inputs": [{"name": i.name, "size": i.size} for i in program.inputs],
         "populations": [
@@ -78,6 +78,18 @@ def describe_program(program: Program) -> dict[str, Any]:
             }
             for p in program.populations
         ],
+        "plastic": [
+            {
+                "name": q.name,
+                "rule": program.rules[q.rule].identity,
+                "synapses": q.count,
+                "delay": q.delay,
+                "learning": q.learning,
+                "parameters": q.parameters,
+            }
+            for q in program.plastic
+        ],
+        "signals": list(program.signals),
         "cores": cores,
         "notes": program.notes,
     }
@@ -102,6 +114,14 @@ def _show_program(found: dict[str, Any]) -> None:
             f"population '{p['name']}': {p['size']} x {p['model']}, stage {p['start']}"
             f"{', output' if p['output'] else ''}; {values}"
         )
+    for q in found["plastic"]:
+        values = ", ".join(f"{k} {v}" for k, v in q["parameters"].items())
+        say(
+            f"plastic '{q['name']}': {q['synapses']} synapses by {q['rule']}, delay {q['delay']}"
+            f"{'' if q['learning'] else ', off'}; {values}"
+        )
+    if found["signals"]:
+        say(f"signals: {', '.join(found['signals'])}")
     columns = list(found["cores"][0])
     table("Cores", columns, [[c[k] for k in columns] for c in found["cores"]])
     for assumption in found["notes"].get("assumptions", []):

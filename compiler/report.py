@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from .fidelity import Fidelity
 from .health import Losses, warnings
 from .ir.chip import UNLIMITED
+from .ir.cores import word_bits
 from .ir.program import MappedPopulation, Program
 from .ir.validate import core_use
 from .passes.draft import Draft
@@ -62,6 +63,28 @@ class PopulationReport:
 
 
 @dataclass(frozen=True)
+class PlasticReport:
+    """One plastic projection of the mapping.
+
+    rows: of its synapses, over all cores; bytes_per_synapse: of the cores' synapse memory, weight
+    and own state; w_min, w_max: limits of the weights, in the network's units; parameters: in the
+    integers of the rule; visited: in what ticks a row is visited; sweep: whether that is all of
+    them.
+    """
+
+    name: str
+    rule: str
+    synapses: int
+    rows: int
+    bytes_per_synapse: float
+    w_min: float
+    w_max: float
+    parameters: dict[str, int]
+    visited: str
+    sweep: bool
+
+
+@dataclass(frozen=True)
 class Report:
     """The whole report. `memories`: per memory of a core the greatest use and the chip's limit.
 
@@ -80,6 +103,7 @@ class Report:
     cores: int
     period: int
     populations: tuple[PopulationReport, ...]
+    plastic: tuple[PlasticReport, ...]
     memories: dict[str, tuple[int, int | None]]
     constant_cycles: int
     worst_cycles: int
@@ -113,10 +137,11 @@ def report(
         chip=program.chip.name,
         program=program.hash,
         neurons=program.neurons,
-        synapses=program.synapses.count,
+        synapses=program.synapses.count + sum(q.count for q in program.plastic),
         cores=program.cores,
         period=program.period,
         populations=rows,
+        plastic=tuple(_plastic(program, n) for n in range(len(program.plastic))),
         memories={
             m: (int(u.max()), None if limits[m] == UNLIMITED else limits[m])
             for m, u in used.items()
@@ -130,7 +155,7 @@ def report(
         samples=fidelity.samples if fidelity else 0,
         settings=dict(draft.network.settings),
         assumptions=tuple(draft.network.assumptions) + _assumptions(draft, fidelity),
-        warnings=warnings(draft, found, fidelity),
+        warnings=warnings(draft, found, fidelity) + _learning_warnings(draft, program),
     )
 
 
@@ -171,6 +196,56 @@ def _population(
     )
 
 
+def _plastic(program: Program, number: int) -> PlasticReport:
+    q = program.plastic[number]
+    rule, rows, quiet = program.rules[q.rule], program.plastic_rows, program.quiet[number]
+    mine = rows.projection == number
+    bits = int(rows.room[mine].sum()) * word_bits(program.chip)
+    when = "in every tick, whatever happens"
+    if quiet.at_rest and quiet.without_spikes:
+        when = "at an event, or a spike on its core while its traces are not at rest"
+    elif quiet.at_rest:
+        when = "at an event, or traces that are not at rest"
+    elif quiet.without_spikes:
+        when = "at an event, or a spike on its core"
+    elif not quiet.never:
+        when = "at an event, traces that are not at rest, or a spike on its core"
+    if rule.state:
+        when += ", or state of a synapse that is not 0"
+    return PlasticReport(
+        name=q.name,
+        rule=rule.identity,
+        synapses=q.count,
+        rows=int(mine.sum()),
+        bytes_per_synapse=bits / 8 / q.count,
+        w_min=q.parameters["w_min"] * q.lsb,
+        w_max=q.parameters["w_max"] * q.lsb,
+        parameters=dict(q.parameters),
+        visited=when,
+        sweep=quiet.never,
+    )
+
+
+def _learning_warnings(draft: Draft, program: Program) -> tuple[str, ...]:
+    """What costs more than it should, and what rounding took from plastic projections."""
+    said = []
+    asked = {x.name: x.plasticity for x in draft.network.projections}
+    for q, quiet in zip(program.plastic, program.quiet, strict=True):
+        rule, plasticity = program.rules[q.rule], asked[q.name]
+        if quiet.never:
+            said.append(
+                f"projection '{q.name}': rule {rule.identity} changes weights without activity: "
+                "every tick sweeps all of its rows"
+            )
+        for name, value in plasticity.parameters.items() if plasticity else ():
+            if value and not q.parameters[name]:
+                said.append(
+                    f"projection '{q.name}': {name} = {value:g} became 0, as a weight LSB is "
+                    f"{q.lsb:.3g}: use larger steps, or fewer steps with a larger reach of weights"
+                )
+    return tuple(said)
+
+
 def _synapses_onto(program: Program) -> NDArray[np.int64]:
     """Synapses onto each population."""
     edges = np.array([p.first for p in program.populations] + [program.neurons])
@@ -180,6 +255,8 @@ def _synapses_onto(program: Program) -> NDArray[np.int64]:
     for k in range(0, program.synapses.count, step):
         target = program.synapses.words[k : k + step].astype(np.uint64) >> shift
         counts += np.histogram(target.astype(np.int64), edges)[0]
+    for q in program.plastic:
+        counts[q.target] += q.count
     return counts
 
 
