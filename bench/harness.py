@@ -22,7 +22,7 @@ from threading import Timer
 from types import TracebackType
 
 from .protocol import Repetition
-from .workloads import WORKLOADS, Build, FeedForward, RandomNet, Workload
+from .workloads import WORKLOADS, Build, FeedForward, Plastic, RandomNet, Workload
 
 ROOT = Path(__file__).resolve().parents[1]
 """The folder that holds `bench/`: what a process needs on its path to import it as `bench`."""
@@ -101,6 +101,9 @@ def engines(name: str, workload: Workload) -> list[Engine]:
     two_threads = Engine("spikefab", product, ("--threads", "2"), threads=2)
     if isinstance(workload, FeedForward):
         return [ours, Engine("torch", "bench.peers.torch_w2", is_peer=True)]
+    if isinstance(workload, Plastic):
+        counts = Engine("spikefab-nocounts", product, ("--no-counts",))
+        return [ours, counts, Engine("brian2", "bench.peers.brian2_stdp", is_peer=True)]
     if isinstance(workload, Build):
         return [
             Engine(f"spikefab-{form}", product, ("--form", form)) for form in ("rows", "csr", "coo")

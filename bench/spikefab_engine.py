@@ -1,6 +1,6 @@
-"""The engines of Spikefab itself: the emulator on W1 and W2, and building a large network.
+"""The engines of Spikefab itself: the emulator on W1 to W4, and building a large network.
 
-`--threads` and `--no-counts` choose the emulator's threads and drop its exact cycle counts (W1),
+`--threads` and `--no-counts` choose the emulator's threads and drop its exact cycle counts (W1, W3, W4),
 `--form rows|csr|coo` what a network is built from (build).
 """
 
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import spikefab as sf
 
 from .protocol import Clock, Prepared, Repetition, serve
-from .workloads import Build, FeedForward, Lif, RandomNet, find
+from .workloads import FRAC, Build, FeedForward, Lif, Plastic, RandomNet, find
 
 
 def compile_random(source: RandomNet, synapses: sf.Rows | sf.Generated | sf.Triples) -> sf.Program:
@@ -79,6 +79,44 @@ def feed_forward(source: FeedForward, threads: int, counts: bool) -> Callable[[]
         samples=source.samples,
         passes=source.passes,
     )
+
+
+def plastic(source: Plastic, threads: int, counts: bool) -> Prepared:
+    """W3 and W4: each repetition begins with the weights of the start."""
+    net = sf.Network()
+    lines = net.input("input", source.inputs) if source.inputs else None
+    initial = {"v": source.potentials()}
+    neurons = net.population(
+        "e", source.neurons, output=True, initial=initial, **parameters(source.lif)
+    )
+    keep = source.keep / (1 << FRAC)
+    learning = sf.Plasticity(
+        "stdp", w_min=0, w_max=127, options={"rounding": "nearest_even"}, up=1, down=1,
+        keep_pre=keep, keep_post=keep,
+    )  # fmt: skip
+    rows = every_pair(source.weights())
+    net.connect(lines or neurons, neurons, rows, delay=0 if lines else 1, plasticity=learning)
+    program, _ = sf.compile(net, chip="auto")
+    emulator = sf.Emulator(program, threads=threads, counts=counts)
+    given = sf.SpikeTrain.from_dense(source.spikes()) if lines else None
+
+    def present() -> sf.Recording:
+        emulator.restart(weights=True)
+        return emulator.run(given, source.steps)
+
+    run = repeating(present, steps=source.steps)
+    return Prepared(run, {
+        "spikefab": sf.__version__,
+        "bytes per plastic synapse": round(emulator.learning_bytes / source.synapses, 2),
+    })  # fmt: skip
+
+
+def every_pair(weights: npt.NDArray[np.int8]) -> sf.Rows:
+    """A synapse for every pair, of weights in LSB."""
+    sources, targets = weights.shape
+    first = np.arange(sources + 1, dtype=np.int64) * targets
+    target = np.tile(np.arange(targets, dtype=np.int32), sources)
+    return sf.Rows(first, target, weights.ravel(), scale=1.0)
 
 
 def repeating(
@@ -155,6 +193,8 @@ def prepare(argv: list[str] | None = None) -> Prepared:
     parser.add_argument("--form", choices=["rows", "csr", "coo"], default="rows")
     options = parser.parse_args(argv)
     workload = find(options.workload, options.size)
+    if isinstance(workload, Plastic):
+        return plastic(workload, options.threads, options.counts)
     if isinstance(workload, RandomNet):
         run = random_net(workload, options.threads, options.counts)
     elif isinstance(workload, FeedForward):

@@ -172,6 +172,60 @@ class FeedForward:
 
 
 @dataclass(frozen=True)
+class Plastic:
+    """W3 and W4: LIF neurons whose synapses all learn by pair STDP.
+
+    W3: every line of a random input reaches every neuron. W4, without input: a bias fires the
+    neurons, which all reach one another and themselves a step later. Weights are drawn evenly from
+    0..`initial`, and stay within 0..127; traces decay by `keep`, and a spike raises one by 1.
+    """
+
+    size: str
+    inputs: int
+    neurons: int
+    steps: int
+    lif: Lif
+    initial: int
+    keep: int = 3891
+    input_rate: float = 0.05
+    seed: int = 1
+
+    @property
+    def sources(self) -> int:
+        """What the plastic synapses come from: the lines, or the neurons where there are none."""
+        return self.inputs or self.neurons
+
+    @property
+    def synapses(self) -> int:
+        """Plastic synapses."""
+        return self.sources * self.neurons
+
+    @property
+    def trace_tau(self) -> float:
+        """Time constant of the traces in steps."""
+        return -1.0 / log(self.keep / (1 << FRAC))
+
+    def potentials(self) -> npt.NDArray[np.int16]:
+        """Potentials [neurons] before the first step, in LSB: at every phase where a bias fires."""
+        if not self.lif.bias:
+            return np.zeros(self.neurons, np.int16)
+        orbit = self.lif.orbit()
+        random = np.random.default_rng((self.seed, _STATE))
+        return orbit[random.integers(len(orbit), size=self.neurons)]
+
+    def weights(self) -> npt.NDArray[np.int8]:
+        """Of the plastic synapses, [sources, neurons]."""
+        random = np.random.default_rng((self.seed, _WEIGHTS))
+        shape = (self.sources, self.neurons)
+        return random.integers(0, self.initial, shape, np.int8, endpoint=True)
+
+    def spikes(self) -> npt.NDArray[np.bool_]:
+        """Input [steps, inputs]."""
+        random = np.random.default_rng((self.seed, _INPUT))
+        return random.random((self.steps, self.inputs)) < self.input_rate
+
+
+@dataclass(frozen=True)
 class Build:
     """Building and compiling a large network, given in each of the forms that users have it in."""
 
@@ -218,7 +272,7 @@ class Build:
         return sources.ravel(), targets.ravel(), weights.ravel()
 
 
-Workload = RandomNet | FeedForward | Build
+Workload = RandomNet | FeedForward | Plastic | Build
 
 
 def _random_nets(max_delay: int) -> tuple[RandomNet, ...]:
@@ -240,6 +294,10 @@ WORKLOADS: dict[str, tuple[Workload, ...]] = {
     "W1-delays": _random_nets(max_delay=8),
     "W1-loaded": tuple(net for net in _W1 if net.size == "100k"),
     "W2": (FeedForward(),),
+    "W3": (Plastic("784x400", 784, 400, 1_000, Lif(threshold=24_000, keep=3891), initial=80),),
+    "W4": (
+        Plastic("100", 0, 100, 10_000, Lif(threshold=20_000, keep=4064, bias=950), initial=80),
+    ),
     "build": (Build(_W1[-1]),),
 }
 """Every workload by its name, smallest size first. `W1-loaded` is W1 beside a busy process."""

@@ -151,6 +151,12 @@ class Emulator:
         check_values(given, p.size, lo, hi, name)
         self._memory.state[state_slice(program, self._layout(), name)] = given
 
+    @property
+    def learning_bytes(self) -> int:
+        """Bytes of memory that learning takes: weights, traces, and what tells where they are."""
+        learning = self._memory.learning
+        return 0 if learning is None else learning.bytes
+
     def accumulators(self, ahead: int | None = None) -> NDArray[np.int64]:
         """Sums that wait for later ticks: [ticks ahead, neurons], as far as delays reach.
 

@@ -299,7 +299,7 @@ def _deliver_plastic(shape: Shape) -> str:
     times = f" * {kind}(payload[e])" if shape.payload else ""
     columns = {name: getattr(learning, name) for name in (
         "ROWS", "SIZE", "TARGET", "SOURCE", "DELAY", "DENSE", "FIRST_AT", "SYNAPSES_AT",
-        "ARRIVED_AT", "ARRIVALS_AT",
+        "ARRIVED_AT", "ARRIVALS_AT", "TO_AT",
     )}  # fmt: skip
     names = "\n".join(f"    {name.lower()} = table[q, {at}]" for name, at in columns.items())
     body = names.replace("\n", "\n    ")
@@ -325,8 +325,8 @@ def deliver_plastic(
                     acc[u64(base) + k] += {kind}({kind}(weight[u64(synapses_at + a) + k]){times})
             else:
                 for k in range(u64(a), u64(b)):
-                    at = u64(synapses_at) + k
-                    acc[base + to[at]] += {kind}({kind}(weight[at]){times})
+                    w = weight[u64(synapses_at) + k]
+                    acc[base + to[u64(to_at) + k]] += {kind}({kind}(w){times})
 '''.replace("source = table", "source_ = table")
 
 

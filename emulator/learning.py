@@ -42,7 +42,7 @@ ARRAYS = {
     "arrived": "i32", "arrivals": "i64", "row_event": "u8", "neuron_event": "u8", "awake": "u8",
     "clocks": "i32", "spiking": "u8",
 }  # fmt: skip
-FEW = 16  # spikes per so many neurons, up to which their synapses are visited one by one
+FEW = 6  # spikes per so many neurons, up to which their synapses are visited one by one
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class LearningMemory:
 
     def __post_init__(self) -> None:
         self.table = self.plan.table.copy()
-        self.weight_at_start = self.weight.copy()
+        self.weight_at_start = self.weight[:0]
         self.addresses = np.array(
             [(getattr(self, n) if hasattr(self, n) else getattr(self.plan, n)).ctypes.data
              for n in ARRAYS], np.int64,
@@ -117,9 +117,18 @@ class LearningMemory:
         self.turn()
 
     def turn(self) -> None:
-        """See with what weights a run begins, and which projections learn."""
+        """See which projections learn."""
         self.table[:, ON] = self.on
-        self.weight_at_start[:] = self.weight
+
+    def keep_start(self) -> None:
+        """Have every sample of a batch begin with the present weights."""
+        self.weight_at_start = self.weight.copy()
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all that learning keeps in memory, the plan included."""
+        arrays = {id(a): a for part in (self.plan, self) for a in vars(part).values()}
+        return sum(a.nbytes for a in arrays.values() if isinstance(a, np.ndarray))
 
     def restart(self) -> None:
         """Traces, held values and synapses' state as at the start; weights stay."""
@@ -203,7 +212,8 @@ def build(program: Program, slots: int) -> Plan | None:
     for number, q in enumerate(program.plastic):
         rule = program.rules[q.rule]
         arrays = _arrays(program, number, q, rule)
-        arrays["cells"] = cells[fixed : fixed + q.count].astype(np.uint32)
+        if rule.draws:
+            arrays["cells"] = cells[fixed : fixed + q.count].astype(np.uint32)
         fixed += q.count
         size = program.populations[q.target].size
         dense = q.count == q.size * size
@@ -270,12 +280,14 @@ def _arrays(
         [begins, ends, rows.core[core_row], visit_clocks(rows.room[core_row])], axis=1
     )
     of_source = np.searchsorted(q.source[begins], np.arange(q.size + 1))
-    order = np.argsort(to, kind="stable") if q.count < q.size * target.size else np.zeros(0, int)
+    dense = q.count == q.size * target.size
+    order = np.argsort(to, kind="stable") if not dense else np.zeros(0, int)
     return {
         "weight": q.weight.astype(np.int16),
         "held": np.concatenate([*q.held.values(), np.zeros(0, np.int32)]),
         "parameters": np.array([q.parameters[k] for k in rule.parameters], np.int32),
-        "to": to,
+        "to": to[:0] if dense else to,
+        "cells": np.zeros(0, np.uint32),
         "first": q.rows,
         "core_rows": core_rows.astype(np.int64),
         "core_first": of_source.astype(np.int64),
@@ -298,170 +310,233 @@ def loop_address(rule: LearningPath) -> int:
 
 def loop_source(rule: LearningPath) -> str:
     """The text of the module with the loop of a rule: one tick of one projection."""
-    tables: list[str] = []
-    lines: list[str] = []
+    return _Loop(rule).text()
 
-    def put(depth: int, *some: str) -> None:
-        lines.extend(f"{'    ' * depth}{line}" for line in some)
 
-    def lowered(
-        depth: int, graph: dict[str, Value], inputs: dict[str, str], prefix: str
+class _Loop:
+    """Writes the loop of a rule.
+
+    Indices are unsigned, and a dense row has arrays of its own that begin where it does: only so
+    are loops over synapses vectorised.
+    """
+
+    def __init__(self, rule: LearningPath) -> None:
+        self.rule = rule
+        self._lines: list[str] = []
+        self._tables: list[str] = []
+        self._lowered = 0
+        self._shared = {f"parameter.{k}": f"p_{k}" for k in rule.parameters}
+        self._shared |= {f"signal.{k}": f"g_{k}" for k in rule.signals}
+        # What a synapse reads and writes, by neuron j or by synapse k: name, array, its place.
+        self._by_neuron = {"neuron_event": ("neuron_event", "neuron_at")}
+        self._by_synapse = {"weight": ("weight", "synapses_at")}
+        if rule.draws:
+            self._by_synapse["cells"] = ("cells", "cells_at")
+        for i, k in enumerate(rule.post):
+            self._by_neuron[f"post_{k}"] = ("post", f"post_at + {i} * size")
+            self._by_neuron[f"post_next_{k}"] = ("post_next", f"post_at + {i} * size")
+        for i, k in enumerate(rule.held):
+            self._by_neuron[f"held_{k}"] = ("held", f"held_at + {i} * size")
+        for i, k in enumerate(rule.state):
+            self._by_synapse[f"state_{k}"] = ("state", f"state_at + {i} * count")
+
+    def text(self) -> str:
+        """The whole module."""
+        self._head()
+        self._happened()
+        self._traces("pre", "rows", "row_event")
+        self._traces("post", "size", "neuron_event")
+        self._visits()
+        self._tail()
+        imports = PRELUDE.replace("import njit", "import carray, cfunc, njit, types").lstrip("\n")
+        tables, lines = "\n".join(self._tables), "\n".join(self._lines)
+        return f"{HEAD}{imports}{_HELPERS}{tables}\n\n\n{lines}\n"
+
+    def _put(self, depth: int, *some: str) -> None:
+        self._lines.extend(f"{'    ' * depth}{line}" for line in some)
+
+    def _lower(
+        self, depth: int, graph: dict[str, Value], inputs: dict[str, str]
     ) -> dict[str, str]:
-        statements, outputs, made = lower(graph, inputs, prefix)
-        tables.extend(made)
-        put(depth, *statements)
+        self._lowered += 1
+        statements, outputs, tables = lower(
+            graph, {**self._shared, **inputs}, f"x{self._lowered}_"
+        )
+        self._tables += tables
+        self._put(depth, *statements)
         return outputs
 
-    shared = {f"parameter.{k}": f"p_{k}" for k in rule.parameters}
-    shared |= {f"signal.{k}": f"g_{k}" for k in rule.signals}
+    def _view(self, depth: int, name: str, array: str, place: str) -> None:
+        kind = ARRAYS[array]
+        width = np.dtype(_TYPES[kind]).itemsize
+        address = f"addresses[{list(ARRAYS).index(array)}] + {width} * ({place})"
+        self._put(depth, f"{name} = carray(as_pointer({address}), (MOST,), {kind})")
 
-    def traces(side: str, size: str, event: str) -> None:
-        names = rule.pre if side == "pre" else rule.post
-        graph = rule.pre_outputs if side == "pre" else rule.post_outputs
+    def _head(self) -> None:
+        rule, put = self.rule, self._put
+        put(0, "@cfunc(types.int64(POINTER(types.int64), POINTER(types.int64),"
+            " POINTER(types.int32), POINTER(types.int32), *[types.int64] * 4), cache=True)",
+            "def learn(addresses_, table_, spikes_, signals_, spikes_count, slot, word, lines):")
+        put(1, f"table = carray(table_, ({SIGNALS + len(rule.signals) + 1},))",
+            f"addresses = carray(addresses_, ({len(ARRAYS)},))",
+            "spikes = carray(spikes_, (spikes_count + 1,))")
+        for name, column in _NAMES.items():
+            put(1, f"{name} = table[{column}]")
+        for name, place in _PLACES.items():
+            self._view(1, name, name, place)
+        for name, (array, place) in {**self._by_neuron, **self._by_synapse}.items():
+            self._view(1, name, array, place)
+        for i, k in enumerate(rule.pre):
+            self._view(1, f"pre_{k}", "pre", f"pre_at + {i} * rows")
+            self._view(1, f"pre_next_{k}", "pre_next", f"pre_at + {i} * rows")
+        for n, k in enumerate(rule.parameters):
+            put(1, f"p_{k} = parameters[{n}]")
+        put(1, "signals = carray(signals_, (1024,))")
+        for n, k in enumerate(rule.signals):
+            put(1, f"g_{k} = signals[table[{SIGNALS} + {n}]]")
+        put(1, "core = 0")
+
+    def _happened(self) -> None:
+        """Whose events these are, and who spiked: spikes a .. b - 1."""
+        self._put(
+            1, "happened = arrivals[slot]",
+            "for n in range(happened):",
+            "    row_event[arrived[slot * rows + n]] = 1",
+            "a = lower_bound(spikes, spikes_count, lines + target)",
+            "b = lower_bound(spikes, spikes_count, lines + target + size)",
+            "for n in range(a, b):",
+            "    neuron_event[spikes[n] - lines - target] = 1",
+        )  # fmt: skip
+
+    def _traces(self, side: str, size: str, event: str) -> None:
+        """The traces of a side after this tick."""
+        names = self.rule.pre if side == "pre" else self.rule.post
+        graph = self.rule.pre_outputs if side == "pre" else self.rule.post_outputs
         if not names:
             return
-        put(1, f"for n in range({size}):")
-        inputs = {f"{side}.{k}": f"{side}[{side}_at + {i} * {size} + n]"
-                  for i, k in enumerate(names)}  # fmt: skip
-        inputs[f"{side}.event"] = f"{event}[n]"
-        outputs = lowered(2, graph, {**shared, **inputs}, "t")
-        put(2, *(f"{side}_next[{side}_at + {i} * {size} + n] = i32({outputs[f'next.{k}']})"
-                 for i, k in enumerate(names)))  # fmt: skip
+        self._put(1, f"for n in range(u64({size})):")
+        inputs = {f"{side}.{k}": f"{side}_{k}[n]" for k in names}
+        outputs = self._lower(2, graph, {**inputs, f"{side}.event": f"{event}[n]"})
+        self._put(2, *(f"{side}_next_{k}[n] = i32({outputs[f'next.{k}']})" for k in names))
 
-    def synapse(depth: int, **known: int) -> None:
-        """One synapse k of row i onto neuron j; known: which events there are."""
+    def _row_values(self, depth: int) -> None:
+        for k in self.rule.pre:
+            self._put(depth, f"x_{k} = pre_{k}[i]", f"after_{k} = pre_next_{k}[i]")
+
+    def _synapse(self, depth: int, prefix: str, j: str, k: str, **known: int) -> None:
+        """One synapse of row i; known: which events there are."""
+        rule = self.rule
         graph = specialised(rule.outputs, {f"{side}.event": e for side, e in known.items()})
-        inputs = {"w": "weight[k]", "post.event": "neuron_event[j]"}
-        inputs |= {f"pre.{k}": f"x_{k}" for k in rule.pre}
-        inputs |= {f"pre.next.{k}": f"after_{k}" for k in rule.pre}
-        for i, k in enumerate(rule.post):
-            inputs |= {f"post.{k}": f"post[post_at + {i} * size + j]"}
-            inputs |= {f"post.next.{k}": f"post_next[post_at + {i} * size + j]"}
-        for i, k in enumerate(rule.held):
-            inputs |= {f"post.{k}": f"held[held_at + {i} * size + j]"}
-        for i, k in enumerate(rule.state):
-            inputs |= {f"state.{k}": f"state[state_at + {i} * count + k]"}
+        inputs = {"w": f"{prefix}weight[{k}]", "post.event": f"{prefix}neuron_event[{j}]"}
+        inputs |= {f"pre.{name}": f"x_{name}" for name in rule.pre}
+        inputs |= {f"pre.next.{name}": f"after_{name}" for name in rule.pre}
+        inputs |= {f"post.{name}": f"{prefix}post_{name}[{j}]" for name in rule.post}
+        inputs |= {f"post.next.{name}": f"{prefix}post_next_{name}[{j}]" for name in rule.post}
+        inputs |= {f"post.{name}": f"{prefix}held_{name}[{j}]" for name in rule.held}
+        inputs |= {f"state.{name}": f"{prefix}state_{name}[{k}]" for name in rule.state}
         if rule.draws:
-            put(depth, "address = cells[k]")
-        outputs = lowered(depth, graph, {**shared, **inputs}, "x")
-        put(depth, f"weight[k] = i16({outputs['next.w']})")
-        for i, k in enumerate(rule.state):
-            made = f"i16({outputs[f'next.{k}']})"
-            put(depth, f"state[state_at + {i} * count + k] = {made}")
-            put(depth, f"some |= {made}")
+            self._put(depth, f"address = {prefix}cells[{k}]")
+        outputs = self._lower(depth, graph, inputs)
+        self._put(depth, f"{prefix}weight[{k}] = i16({outputs['next.w']})")
+        for name in rule.state:
+            made = f"i16({outputs[f'next.{name}']})"
+            self._put(depth, f"{prefix}state_{name}[{k}] = {made}", f"some |= {made}")
 
-    def row_values(depth: int) -> None:
-        for i, k in enumerate(rule.pre):
-            put(depth, f"x_{k} = pre[pre_at + {i} * rows + i]",
-                f"after_{k} = pre_next[pre_at + {i} * rows + i]")  # fmt: skip
-
-    def one_row(depth: int, event: int) -> None:
+    def _one_row(self, depth: int, event: int) -> None:
         """All synapses of core row r, with or without an event."""
+        put = self._put
         put(depth, "some = i16(0)", "begin, end = core_rows[4 * r], core_rows[4 * r + 1]")
         put(depth, "if dense:")
-        put(depth + 1, "offset = begin - i * size", "for m in range(u64(end - begin)):")
-        put(depth + 2, "k = u64(begin) + m", "j = u64(offset) + m")
-        synapse(depth + 2, pre=event)
+        put(depth + 1, "offset = begin - i64(i) * size")
+        for name, (array, place) in self._by_neuron.items():
+            self._view(depth + 1, f"r_{name}", array, f"{place} + offset")
+        for name, (array, place) in self._by_synapse.items():
+            self._view(depth + 1, f"r_{name}", array, f"{place} + begin")
+        put(depth + 1, "for m in range(u64(end - begin)):")
+        self._synapse(depth + 2, "r_", "m", "m", pre=event)
         put(depth, "else:")
-        put(depth + 1, "for k in range(u64(begin), u64(end)):")
-        put(depth + 2, "j = u64(to[k])")
-        synapse(depth + 2, pre=event)
-        if rule.state:
+        put(depth + 1, "for k in range(u64(begin), u64(end)):", "    j = u64(to[k])")
+        self._synapse(depth + 2, "", "j", "k", pre=event)
+        if self.rule.state:
             put(depth, "awake[r] = some != 0")
 
-    put(0, "@cfunc(types.int64(POINTER(types.int64), POINTER(types.int64), POINTER(types.int32),"
-        " POINTER(types.int32), *[types.int64] * 4), cache=True)",
-        "def learn(addresses_, table_, spikes_, signals_, spikes_count, slot, word, lines):")
-    put(1, f"table = carray(table_, ({SIGNALS + len(rule.signals) + 1},))",
-        f"addresses = carray(addresses_, ({len(ARRAYS)},))",
-        "spikes = carray(spikes_, (spikes_count + 1,))")
-    for name, column in _NAMES.items():
-        put(1, f"{name} = table[{column}]")
-    for n, (name, kind) in enumerate(ARRAYS.items()):
-        at = {"weight": "synapses_at", "to": "to_at", "cells": "cells_at", "first": "first_at",
-              "core_rows": "4 * core_rows_at", "core_first": "core_first_at",
-              "column_first": "column_first_at", "column": "column_at", "arrived": "arrived_at",
-              "arrivals": "arrivals_at", "row_event": "row_at", "neuron_event": "neuron_at",
-              "awake": "core_rows_at"}.get(name, "0")  # fmt: skip
-        width = np.dtype(_TYPES[kind]).itemsize
-        put(1, f"{name} = carray(as_pointer(addresses[{n}] + {width} * {at}), (MOST,), {kind})")
-    for n, k in enumerate(rule.parameters):
-        put(1, f"p_{k} = parameters[parameters_at + {n}]")
-    if rule.signals:
-        put(1, "signals = carray(signals_, (1024,))")
-    for n, k in enumerate(rule.signals):
-        put(1, f"g_{k} = signals[table[{SIGNALS} + {n}]]")
-    put(1, "core = 0")
-    # Whose events these are, and who spiked.
-    put(1, "happened = arrivals[slot]",
-        "for n in range(happened):",
-        "    row_event[arrived[slot * rows + n]] = 1",
-        "a = lower_bound(spikes, spikes_count, lines + target)",
-        "b = lower_bound(spikes, spikes_count, lines + target + size)",
-        "for n in range(a, b):",
-        "    neuron_event[spikes[n] - lines - target] = 1")
-    traces("pre", "rows", "row_event")
-    traces("post", "size", "neuron_event")
-    put(1, "if on:")
-    put(2, "for i in range(rows):")
-    put(3, "resting = True")
-    for i in range(len(rule.pre)):
-        put(3, f"resting &= pre[pre_at + {i} * rows + i] == 0")
-    put(3, "if row_event[i]:")
-    row_values(4)
-    put(4, "for r in range(core_first[i], core_first[i + 1]):")
-    put(5, "clocks[core_rows[4 * r + 2]] += core_rows[4 * r + 3]")
-    one_row(5, 1)
-    put(4, "continue")
-    asleep = "not any_awake(awake, core_first[i], core_first[i + 1])" if rule.state else "True"
-    put(3, f"if resting and quiet & 2 and {asleep}:", "    continue")
-    put(3, "active = False")
-    put(3, "for r in range(core_first[i], core_first[i + 1]):")
-    put(4, "spikes_here = spiking[core_rows[4 * r + 2]] != 0")
-    put(4, "still = (quiet & 1 and not spikes_here) or (quiet & 2 and resting)",
-        "still = still or (quiet & 4 and resting and not spikes_here)",
-        "if still" + (" and not awake[r]:" if rule.state else ":"),
-        "    continue",
-        "clocks[core_rows[4 * r + 2]] += core_rows[4 * r + 3]",
-        "active = True")
-    if rule.state:
-        row_values(4)
-        one_row(4, 0)
-    else:
-        put(4, f"if quiet & 1 and (b - a) * {FEW} <= size:", "    continue")
-        row_values(4)
-        one_row(4, 0)
-        put(3, f"if active and dense and quiet & 1 and (b - a) * {FEW} <= size:")
-        row_values(4)
+    def _visits(self) -> None:
+        """The rows that may change: with an event, then the others."""
+        put, state = self._put, self.rule.state
+        put(1, f"few = quiet & 1 and (b - a) * {FEW} <= size", "if on:")
+        put(2, "for i in range(u64(rows)):")
+        put(3, "resting = True", *(f"resting &= pre_{k}[i] == 0" for k in self.rule.pre))
+        put(3, "if row_event[i]:")
+        self._row_values(4)
+        put(4, "for r in range(core_first[i], core_first[i + u64(1)]):")
+        put(5, "clocks[core_rows[4 * r + 2]] += core_rows[4 * r + 3]")
+        self._one_row(5, 1)
+        put(4, "continue")
+        asleep = "True"
+        if state:
+            asleep = "not any_awake(awake, core_first[i], core_first[i + u64(1)])"
+        put(3, f"if resting and quiet & 2 and {asleep}:", "    continue")
+        put(3, "active = False")
+        put(3, "for r in range(core_first[i], core_first[i + u64(1)]):")
+        put(4, "spikes_here = spiking[core_rows[4 * r + 2]] != 0")
+        put(4, "still = (quiet & 1 and not spikes_here) or (quiet & 2 and resting)",
+            "still = still or (quiet & 4 and resting and not spikes_here)",
+            "if still" + (" and not awake[r]:" if state else ":"),
+            "    continue",
+            "clocks[core_rows[4 * r + 2]] += core_rows[4 * r + 3]",
+            "active = True")
+        if not state:
+            put(4, "if few:", "    continue")
+        self._row_values(4)
+        self._one_row(4, 0)
+        if not state:
+            self._few_spikes()
+
+    def _few_spikes(self) -> None:
+        """Only the synapses onto neurons that spiked: of dense rows one row after the other, of
+        sparse ones by the synapses onto each neuron."""
+        put = self._put
+        put(3, "if active and few and dense:")
+        self._row_values(4)
+        self._view(4, "r_weight", "weight", "synapses_at + i64(i) * size")
+        if self.rule.draws:
+            self._view(4, "r_cells", "cells", "cells_at + i64(i) * size")
+        for name in self._by_neuron:
+            put(4, f"r_{name} = {name}")
         put(4, "for n in range(a, b):")
-        put(5, "j = u64(spikes[n] - lines - target)", "k = u64(i * size) + j")
-        synapse(5, pre=0, post=1)
-        # Sparse rows: by the synapses onto each neuron that spiked.
-        put(2, f"if not dense and quiet & 1 and (b - a) * {FEW} <= size:")
+        put(5, "j = u64(spikes[n] - lines - target)")
+        self._synapse(5, "r_", "j", "j", pre=0, post=1)
+        put(2, "if few and not dense:")
         put(3, "for n in range(a, b):")
         put(4, "j = u64(spikes[n] - lines - target)",
-            "for c in range(column_first[j], column_first[j + 1]):")
-        put(5, "k = u64(column[c])", "i = row_of(first, rows, k)",
-            "if row_event[i]:", "    continue")
-        row_values(5)
-        synapse(5, pre=0, post=1)
-    for side, size in (("pre", "rows"), ("post", "size")):
-        names = rule.pre if side == "pre" else rule.post
-        if names:
-            put(1, f"for n in range({len(names)} * {size}):",
-                f"    {side}[{side}_at + n] = {side}_next[{side}_at + n]")
-    put(1, "for n in range(happened):",
-        "    row_event[arrived[slot * rows + n]] = 0",
-        "arrivals[slot] = 0",
-        "for n in range(a, b):",
-        "    neuron_event[spikes[n] - lines - target] = 0",
-        "return i64(0)")
-    imports = PRELUDE.replace("import njit", "import carray, cfunc, njit, types").lstrip("\n")
-    return HEAD + imports + _HELPERS + "\n".join(dict.fromkeys(tables)) + "\n\n\n" + "\n".join(
-        lines
-    ) + "\n"
+            "for c in range(column_first[j], column_first[j + u64(1)]):")
+        put(5, "k = u64(column[c])", "i = u64(row_of(first, rows, k))", "if row_event[i]:",
+            "    continue")
+        self._row_values(5)
+        self._synapse(5, "", "j", "k", pre=0, post=1)
+
+    def _tail(self) -> None:
+        for side, size in (("pre", "rows"), ("post", "size")):
+            for k in self.rule.pre if side == "pre" else self.rule.post:
+                self._put(1, f"for n in range(u64({size})):",
+                          f"    {side}_{k}[n] = {side}_next_{k}[n]")  # fmt: skip
+        self._put(
+            1, "for n in range(happened):",
+            "    row_event[arrived[slot * rows + n]] = 0",
+            "arrivals[slot] = 0",
+            "for n in range(a, b):",
+            "    neuron_event[spikes[n] - lines - target] = 0",
+            "return i64(0)",
+        )  # fmt: skip
 
 
+_PLACES = {
+    "parameters": "parameters_at", "to": "to_at", "first": "first_at",
+    "core_rows": "4 * core_rows_at", "core_first": "core_first_at",
+    "column_first": "column_first_at", "column": "column_at", "arrived": "arrived_at",
+    "arrivals": "arrivals_at", "row_event": "row_at", "awake": "core_rows_at", "clocks": "0",
+    "spiking": "0",
+}  # fmt: skip
 _NAMES = {
     "rows": ROWS, "size": SIZE, "count": COUNT, "target": TARGET, "on": ON, "dense": DENSE,
     "quiet": QUIET, "first_at": FIRST_AT, "synapses_at": SYNAPSES_AT, "pre_at": PRE_AT,

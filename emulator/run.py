@@ -196,6 +196,8 @@ class Run:
         for n in range(threads):
             share = cuts[n + 1] - cuts[n]
             memories.append(Memory.fresh(self.program, layout, learnt))
+            if (own := memories[-1].learning) is not None:
+                own.keep_start()
             team.append(self._worker(layout, 0, share))
             self._set(team[n], self.first_tick, memories[n].word)
             buffers.append(self._state_buffer(share))
