@@ -1,7 +1,7 @@
 """The engines of Spikefab itself: the emulator on W1 to W4, and building a large network.
 
-`--threads` and `--no-counts` choose the emulator's threads and drop its exact cycle counts (W1, W3, W4),
-`--form rows|csr|coo` what a network is built from (build).
+`--threads` and `--no-counts` choose the emulator's threads and drop its exact cycle counts (all but
+`build`), `--form rows|csr|coo` what a network is built from (build).
 """
 
 from __future__ import annotations
