@@ -108,7 +108,7 @@ def call_learn(
     context: Any, function: Any, addresses: Any, table: Any, row: Any, spikes: Any, signals: Any,
     tick: Any, count: Any, slot: Any, word: Any, lines: Any,
 ) -> Any:  # fmt: skip
-    """Call the loop of a learning rule at address `function` (see `learning.loop_source`)."""
+    """Call the loop of a learning rule at address `function` (see `rule_loop.loop_source`)."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         def place(array: int, index: int | None = None) -> Any:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from ..compiler.ir.cycles import LEARN, PHASES
+from ..compiler.ir.cycles import PHASES
 from ..compiler.ir.language import Value
-from . import learning
+from . import rule_loop
 from .cache import generated_module
 from .lowering import PRELUDE, lower
 
@@ -48,7 +48,7 @@ class Shape:
     bytes; payload: whether events carry counts; delayed: whether words hold a delay (see
     `layout._delayed_words`); far: whether accumulators are asked for a row ahead, which doubles
     the speed where their ring is far larger than the cache near the core, and costs a tenth
-    where it is not; plastic: whether synapses learn, by loops of their own (see `learning`).
+    where it is not; plastic: whether synapses learn, by loops of their own (see `rule_loop`).
     """
 
     counting: Counting
@@ -80,7 +80,7 @@ def source(shape: Shape) -> str:
         PRELUDE,
         _deliver(shape),
         _scan(shape),
-        *([_deliver_plastic(shape)] if shape.plastic else []),
+        *([rule_loop.deliver_source(shape.accumulator, shape.payload)] if shape.plastic else []),
         _run(shape),
     ]
     return "\n\n".join(part.strip("\n") for part in parts) + "\n"
@@ -293,43 +293,6 @@ def deliver_dense(acc, slot, slots, neurons, blocks, matrix, sums, rows, source,
 '''
 
 
-def _deliver_plastic(shape: Shape) -> str:
-    """Rows of plastic synapses; their events are noted for the tick that they are learnt in."""
-    kind = {"int16": "i16", "int32": "i32"}[shape.accumulator]
-    times = f" * {kind}(payload[e])" if shape.payload else ""
-    columns = {name: getattr(learning, name) for name in (
-        "ROWS", "SIZE", "TARGET", "SOURCE", "DELAY", "DENSE", "FIRST_AT", "SYNAPSES_AT",
-        "ARRIVED_AT", "ARRIVALS_AT", "TO_AT",
-    )}  # fmt: skip
-    names = "\n".join(f"    {name.lower()} = table[q, {at}]" for name, at in columns.items())
-    body = names.replace("\n", "\n    ")
-    return f'''
-@njit(nogil=True, boundscheck=False)
-def deliver_plastic(
-    acc, slot, slots, neurons, table, weight, to, first, arrived, arrivals, source, payload, count
-):
-    for q in range(len(table)):
-    {body}
-        late = (slot + delay) & (slots - 1)
-        base = late * neurons + target
-        until = first_from(source, count, source_ + rows)
-        for e in range(first_from(source, count, source_), until):
-            row = source[e] - source_
-            a, b = first[first_at + row], first[first_at + row + 1]
-            if a == b:
-                continue
-            arrived[arrived_at + late * rows + arrivals[arrivals_at + late]] = row
-            arrivals[arrivals_at + late] += 1
-            if dense:
-                for k in range(u64(size)):
-                    acc[u64(base) + k] += {kind}({kind}(weight[u64(synapses_at + a) + k]){times})
-            else:
-                for k in range(u64(a), u64(b)):
-                    w = weight[u64(synapses_at) + k]
-                    acc[base + to[u64(to_at) + k]] += {kind}({kind}(w){times})
-'''.replace("source = table", "source_ = table")
-
-
 def _scan(shape: Shape) -> str:
     """Flags to a list of sources, eight at a time without branches: spikes are hard to guess."""
     if shape.payload:
@@ -408,36 +371,9 @@ def _run(shape: Shape) -> str:
                         for e in range(before, found):
                             emitted += emits[out_source[e] - lines]
                     cycles[row, core, {len(PHASES) - 1}] += emitted'''
-    unpack = deliver_more = spiked = learn = anew = "pass"
+    parts = dict.fromkeys(rule_loop.PARTS, "pass")
     if shape.plastic:
-        unpack = """(
-        table, learn_at, passes, addresses, weight, to, row_first, arrived, arrivals, spiking_cores,
-        learn_clocks, l_state, l_pre, l_post, l_awake, l_held, held_at_start, weight_at_start,
-        signals,
-    ) = learning"""
-        deliver_more = """deliver_plastic(
-                    acc, slot, slots, neurons, table, weight, to, row_first, arrived, arrivals,
-                    source, payload, n,
-                )"""
-        spiked = "spiking_cores[core] |= u8(spiking[p] and found > before)"
-        anew = """weight[:] = weight_at_start
-            l_held[:] = held_at_start
-            l_state[:] = 0
-            l_pre[:] = 0
-            l_post[:] = 0
-            l_awake[:] = 0
-            arrivals[:] = 0"""
-        learn = f"""for q in range(len(table)):
-                if due[table[q, {learning.POPULATION}]]:
-                    call_learn(
-                        learn_at[q], addresses, table, q, out_source, signals, row, found, slot,
-                        i64(word), lines,
-                    )
-            for core in range(cores):
-                if {counting}:
-                    cycles[row, core, {LEARN}] += learn_clocks[core]
-                learn_clocks[core] = 0
-                spiking_cores[core] = 0"""
+        parts = rule_loop.run_parts(counting)
     passes = " * i32(1 + passes[p])" if shape.plastic else ""
     return f'''
 @njit(nogil=True, boundscheck=False, cache=True)
@@ -452,7 +388,7 @@ def run(
     flags, rec_time, rec_neuron, rec_payload, rec_state, rec_table, rec_rows,
     first_word, capacity, learning,
 ):
-    {unpack}
+    {parts['unpack']}
     span = last_tick - first_tick
     mask, shift = {word}(delay_mask), {word}(word_shift)
     cores = len(clocks_of)
@@ -465,7 +401,7 @@ def run(
             event_count[:] = 0
             control[{WORD}] = first_word
             rec_rows[:] = 0
-            {anew}
+            {parts['anew']}
         while control[{TICK}] < last_tick:
             t = control[{TICK}]
             if stop[t & 1] != 0:
@@ -492,7 +428,7 @@ def run(
                     {deliver_rows}
                 if len(blocks):
                     {deliver_dense}
-                {deliver_more}
+                {parts['deliver']}
                 {walk.strip() if shape.counting == "rows" else "pass"}
                 if u % workers == worker:
                     control[{EVENTS}] += n
@@ -529,12 +465,12 @@ def run(
                             {"rec_payload[recorded] = out_payload[e]" if shape.payload else "pass"}
                             recorded += 1
                         control[{RECORDED}] = recorded
-                {spiked}
+                {parts['spiked']}
                 if {counting}:
                     cycles[row, core, 0] += i32(clocks)
                     cycles[row, core, 1] += i32(size){passes}
                     {emit.strip()}
-            {learn}
+            {parts['learn']}
             event_count[1 - (t & 1), worker] = found
             control[{SPIKES}] += found
             for r in range(len(rec_table)):

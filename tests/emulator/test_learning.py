@@ -12,7 +12,7 @@ import spikefab as sf
 import strategies
 from recordings import assert_equal
 from spikefab.compiler.ir.program import Program
-from spikefab.emulator import learning
+from spikefab.emulator import rule_loop
 
 PROGRAMS = int(os.environ.get("SPIKEFAB_PROGRAMS", "40"))
 
@@ -71,11 +71,11 @@ def check_program(seed: int) -> int:
     return changed
 
 
-@pytest.mark.parametrize("few", [0, learning.FEW, 1 << 20])
+@pytest.mark.parametrize("few", [0, rule_loop.FEW, 1 << 20])
 def test_the_emulator_learns_as_the_exact_machine(
     few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(learning, "FEW", few)
+    monkeypatch.setattr(rule_loop, "FEW", few)
     assert sum(check_program(seed) for seed in range(few, few + PROGRAMS // 2)) > PROGRAMS
 
 

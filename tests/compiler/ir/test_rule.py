@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,15 @@ import pytest
 from hypothesis import given, settings
 from spikefab.compiler.ir.errors import SpikefabError
 from spikefab.compiler.ir.interpret import Draws, evaluate, evaluate_many
-from spikefab.compiler.ir.language import decay, random, select, shift, topological
+from spikefab.compiler.ir.language import (
+    decay,
+    random,
+    select,
+    shift,
+    substitute,
+    topological,
+    variable,
+)
 from spikefab.compiler.ir.neuron import FRACTION, Format
 from spikefab.compiler.ir.rule import TRACE, Learned, LearningPath, LearningRule, fit, learning_rule
 from spikefab.compiler.ir.rules import RULES
@@ -126,6 +135,44 @@ def test_arrays_are_evaluated_as_single_numbers_are(graph: Any, seed: int) -> No
         assert {k: int(np.broadcast_to(v, 9)[n]) for k, v in found.items()} == expected
 
 
+@pytest.mark.parametrize("options", variants(RULES["stdp"]), ids=str)
+def test_the_pair_rule_at_small_widths_is_lazy_as_it_is_eager(options: dict[str, str]) -> None:
+    """For every state, parameter, event and draw there is at 3 bits."""
+    small = Format(bits=3, signed=False, unit="weight")
+    kept = dict.fromkeys(("keep_pre", "keep_post"), FRACTION)
+    rule = replace(
+        RULES["stdp"], pre={"x": small}, post={"y": small},
+        parameters={**kept, "up": small, "down": small},
+    ).path(3, options)  # fmt: skip
+    (quiet,) = {rule.quiet(dict.fromkeys(rule.parameters, k)) for k in (0, 1, 7)}
+    assert (quiet.without_spikes, quiet.at_rest) == (True, True)
+    # Traces at rest stay there without an event, whatever the parameters.
+    keep, step = np.meshgrid(np.arange(0, 4097), np.arange(8))
+    for side, graph in (("pre", rule.pre_outputs), ("post", rule.post_outputs)):
+        given = {f"parameter.{name}": keep for name in kept}
+        given |= {"parameter.up": step, "parameter.down": step, f"{side}.event": np.array(0)}
+        assert not evaluate_many(graph, {**given, f"{side}.x": 0 * keep, f"{side}.y": 0 * keep})[
+            "next.x" if side == "pre" else "next.y"
+        ].any()
+    # A row that is not visited keeps its weights: no event, and no spike or traces at rest.
+    drawn = {v: variable("drawn", v.lo, v.hi) for v in topological(rule.outputs.values())
+             if v.op == "random"}  # fmt: skip
+    graph = substitute(rule.outputs, drawn)
+    for traces, spike in ((range(8), [0]), ([0], [0, 1])):
+        names = ("w", "pre.x", "pre.next.x", "post.y", "post.next.y", "post.event",
+                 "parameter.w_min", "parameter.w_max", "drawn")  # fmt: skip
+        every = (range(-4, 4), traces, traces, range(8), range(8), spike, range(-4, 4),
+                 range(-4, 4), range(16) if drawn else [0])  # fmt: skip
+        grids = np.meshgrid(*(np.array(list(values)) for values in every), indexing="ij")
+        values = dict(zip(names, (g.ravel() for g in grids), strict=True))
+        valid = (values["parameter.w_min"] <= values["w"]) & (
+            values["w"] <= values["parameter.w_max"]
+        )
+        given = {name: v[valid] for name, v in values.items()} | {"pre.event": np.array(0)}
+        after = evaluate_many(graph, given)["next.w"]
+        np.testing.assert_array_equal(after, given["w"])
+
+
 def refusal(rule: LearningRule) -> str:
     with pytest.raises(SpikefabError) as refused:
         rule.path(8)
@@ -172,7 +219,7 @@ def test_a_rule_that_returns_nothing_of_its_kind_is_refused() -> None:
     )
 
 
-@pytest.mark.parametrize(("keep", "step"), itertools.product([4096, 4095, 1, 0], [1, 255]))
+@pytest.mark.parametrize(("keep", "step"), [*itertools.product([4096, 4095, 1, 0], [1, 255])])
 def test_a_trace_that_never_rests_is_refused(keep: int, step: int) -> None:
     path = simple().path(8)
     given = {"keep": keep, "step": step, "w_min": 0, "w_max": 9}
