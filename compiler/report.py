@@ -210,7 +210,7 @@ def _plastic(program: Program, number: int) -> PlasticReport:
         when = "at an event, or a spike on its core"
     elif not quiet.never:
         when = "at an event, traces that are not at rest, or a spike on its core"
-    if rule.state:
+    if rule.state and not quiet.never:
         when += ", or state of a synapse that is not 0"
     return PlasticReport(
         name=q.name,

@@ -64,7 +64,7 @@ RULE_OPTIONS: dict[str, tuple[str, ...]] = {
     "pairing": ("all", "nearest"),
     "sees": ("after", "before"),
     "sign": ("plus", "minus"),
-    "steps": ("1", "3", "8"),
+    "steps": ("1", "3", "16"),
     "down": ("yes", "no"),
 }
 OPERATORS = (

@@ -311,7 +311,8 @@ class LearningRule:
         return {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
 
     def path(self, weight_bits: int, options: Mapping[str, str] | None = None) -> LearningPath:
-        """Trace the rule for a chip's weights; parameters that a variant does not use are left out.
+        """Trace the rule for a chip's weights; parameters and synapses' state that a variant does
+        not use are left out.
 
         Raises SpikefabError for an unknown option, or anything that `LearningPath.check` refuses.
         """
@@ -370,7 +371,10 @@ class LearningRule:
             pre=intervals["pre"],
             post=intervals["post"],
             held={k: r for k, r in intervals["held"].items() if f"post.{k}" in read},
-            state=intervals["state"],
+            state={
+                k: r for k, r in intervals["state"].items()
+                if k in learned.state or f"state.{k}" in read
+            },
             parameters=used,
             units={k: (formats[k].unit, formats[k].fraction) for k in used},
             signals={k: r for k, r in intervals["signals"].items() if f"signal.{k}" in read},

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from .language import Rounding, Value, decay, lift, saturate, select, shift
+from .language import Rounding, Value, decay, lift, minimum, saturate, select, shift
 from .neuron import COUNT, FRACTION, FRACTION_BITS, Format, choice
 from .rule import SIGNAL, TRACE, Learned, LearningRule, fit, learning_rule
 
@@ -23,7 +23,7 @@ LEVEL = Format(bits=8, signed=False, unit="number", fraction=6)
 CHANGE = Format(bits=8, unit="weight", fraction=4)
 WEIGHT = Format(bits=8, unit="weight")
 ONE = 1 << LEVEL.fraction
-MOST_LAGS = 8
+MOST_LAGS = 16
 _KEEP = {"keep_pre": FRACTION, "keep_post": FRACTION}
 _PAIR = {**_KEEP, "up": TRACE, "down": TRACE}
 
@@ -93,30 +93,34 @@ def window(pre: Any, post: Any, s: Any, p: Any) -> Learned:
 
 @learning_rule(
     pre={"past": Format(bits=MOST_LAGS, signed=False, unit="number")},
+    state={"age": Format(limits=(0, MOST_LAGS), unit="number")},
     parameters={
         f"{kind}_{k}": Format(bits=16, unit="weight")
         for kind in ("up", "down")
         for k in range(1, MOST_LAGS + 1)
     },
-)
+)  # fmt: skip
 def lags(
     pre: Any, post: Any, s: Any, p: Any, *, steps: str = "1", down: str = "yes"
 ) -> Learned:
     """In every step and for each lag k of 1..`steps`: w += up_k where the post neuron spikes now
-    and the pre neuron did k steps before, else w += down_k.
+    and the pre neuron did k steps before, else w += down_k, from step k on.
 
-    The lag tables of SuperNeuroMAT (Date et al. 2023). With `down` = no, there are no down_k.
+    The lag tables of SuperNeuroMAT (Date et al. 2023). A spike arrives, at the synapse's delay of a
+    step, at lag 1. With `down` = no, there are no down_k, and no `age`: the steps learnt so far.
     """
     most = int(choice(steps, *map(str, range(1, MOST_LAGS + 1))))
     downs = choice(down, "yes", "no") == "yes"
-    change, past = lift(0), pre.past
+    recent = pre.past - (shift(pre.past, most - 1) << (most - 1))  # the last spike falls out
+    now = fit((recent << 1) + select(pre.event, 1, 0), pre.past)
+    change = lift(0)
     for k in range(1, most + 1):
-        spiked = shift(past, k - 1) - (shift(past, k) << 1) == 1
-        other = getattr(p, f"down_{k}") if downs else 0
+        spiked = shift(now, k - 1) - (shift(now, k) << 1) == 1
+        other = select(s.age >= k, getattr(p, f"down_{k}"), 0) if downs else 0
         change = change + select(spiked & post.event, getattr(p, f"up_{k}"), other)
-    recent = past - (shift(past, most - 1) << (most - 1))  # the last spike falls out
-    now = fit((recent << 1) + select(pre.event, 1, 0), past)
-    return Learned(w=s.w + change, pre={"past": now})
+    if not downs:
+        return Learned(w=s.w + change, pre={"past": now})
+    return Learned(w=s.w + change, pre={"past": now}, age=minimum(s.age + 1, most))
 
 
 @learning_rule(

@@ -107,9 +107,14 @@ def test_the_pair_rule_sleeps_without_events_and_the_lag_tables_do_not() -> None
     assert pair.quiet(dict.fromkeys(pair.parameters, 1)).at_rest
     assert pair.quiet(dict.fromkeys(pair.parameters, 1)).without_spikes
     lags = RULES["lags"].path(8, {"steps": "2"})
-    nothing = dict.fromkeys(lags.parameters, 0)
-    assert lags.quiet(nothing | {"down_2": -1}).never
-    assert lags.quiet(nothing | {"up_2": 3}).at_rest
+    assert lags.quiet(dict.fromkeys(lags.parameters, 0) | {"down_2": -1}).never
+    ups = RULES["lags"].path(8, {"steps": "2", "down": "no"})
+    assert ups.quiet(dict.fromkeys(ups.parameters, 3)).at_rest
+
+
+def test_state_that_a_variant_does_not_use_is_left_out() -> None:
+    assert RULES["lags"].path(8, {"steps": "2"}).state == {"age": (0, 16)}
+    assert not RULES["lags"].path(8, {"steps": "2", "down": "no"}).state
 
 
 @settings(max_examples=60, deadline=None)
