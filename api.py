@@ -71,6 +71,7 @@ from .compiler.network import Generated, Network, Rows, Triples
 from .compiler.plasticity import Plasticity
 from .compiler.report import Report
 from .emulator.emulator import Emulator
+from .emulator.limits import Limit, first_limit
 
 __all__ = [
     "CHIPS",
@@ -94,6 +95,7 @@ __all__ = [
     "Format",
     "Generated",
     "Learned",
+    "Limit",
     "Machine",
     "Network",
     "Plasticity",
@@ -118,6 +120,7 @@ __all__ = [
     "decay",
     "delta_code",
     "diff",
+    "first_limit",
     "fit",
     "from_nir_data",
     "latency_code",

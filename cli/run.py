@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from .. import Program, Recording, SpikefabError, load_program
+from .. import Program, Recording, SpikefabError, first_limit, load_program
 from ..compiler.frontend.nir_data import SUFFIXES, save_nir_data, seconds_per_step
 from .console import check_output, progress, say, say_json
 from .devices import open_device
@@ -27,6 +27,8 @@ from .inputs import program_input
 @click.option("--cycles/--no-cycles", default=True, show_default=True, help="Count clock cycles.")
 @click.option("--checkpoint", help="Run without draining, then write the chip's state here.")
 @click.option("--resume", help="Go on from a checkpoint.")
+@click.option("--limits", is_flag=True, help="Tell which weight or potential is first at an end of "
+              "its range, by a second run on the emulator.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 def run(
     program: str,
@@ -40,6 +42,7 @@ def run(
     cycles: bool,
     checkpoint: str | None,
     resume: str | None,
+    limits: bool,
     as_json: bool,
 ) -> None:
     """Run PROGRAM on a device and write what comes out."""
@@ -61,6 +64,10 @@ def run(
     batch |= any(values.ndim == 2 for values in given.signals.values())
     if (checkpoint or resume) and batch:
         raise SpikefabError("a batch with a checkpoint", "spikefab run", "samples restart the chip")
+    if limits and (resume or batch):
+        raise SpikefabError(
+            "--limits", "spikefab run", "it looks at one sample, from the start of the program"
+        )
     with open_device(
         device, loaded, threads=threads, counts=cycles, baud=baud
     ) as opened, progress("running") as report:
@@ -82,6 +89,12 @@ def run(
     elif output is not None:
         recording.save(output)
     summary = {"device": device, **summarise(loaded, recording)}
+    if limits:
+        with progress("looking for limits") as report:
+            limit = first_limit(
+                loaded, given.spikes, given.steps, signals=given.signals, progress=report
+            )
+        summary["first_limit"] = None if limit is None else str(limit)
     if as_json:
         say_json({**summary, "output": output})
         return
