@@ -3,7 +3,8 @@
 In a step every neuron leaks linearly toward its reset state and stays there, takes the input of the
 step and the weights of what spiked in the step before, and spikes above its threshold unless it is
 refractory; then it is reset. That is the model `lif` with `leak=linear` and `refractory=integrate`.
-A longer delay is a chain of relay neurons, which the file has as neurons.
+Then plastic weights change, by the learning rule `lags`. A longer delay is a chain of relay
+neurons, which the file has as neurons.
 """
 
 from __future__ import annotations
@@ -19,13 +20,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..ir.errors import SpikefabError
+from ..ir.rules import MOST_LAGS
 from ..ir.spikes import SpikeTrain
 from ..network import Floats, Network, Triples
+from ..plasticity import Plasticity
 
 OPTIONS = {"leak": "linear", "fires": ">", "refractory": "integrate"}
 MOST_EVENTS = 15  # of a line in a step, after which an infinite leak still reaches the reset state
 FINEST = 12  # numbers that are multiples of 2^-12, or of a greater power of two, are kept exactly
-_WIDEST = 1 << 15  # multiples beyond which weights are rounded instead
+DECIMALS = 6  # so are those of 1, 2 or 5 of so many decimals, in which SuperNeuroMAT itself rounds
+NEAR = 1e-12  # relative: what floats lose of a decimal
+_WIDEST = 1 << 15  # multiples beyond which numbers are rounded instead
 _NEURON = {
     "threshold": "neuron_thresholds", "leak": "neuron_leaks", "reset": "neuron_reset_states",
     "period": "neuron_refractory_periods", "refractory": "neuron_refractory_periods_state",
@@ -39,13 +44,16 @@ _SYNAPSE = {
 
 @dataclass(frozen=True, eq=False)
 class Stored:
-    """What a file holds: [neurons] and [synapses] by the names above; input: (step, neuron,
-    value) of its input spikes, those of a neuron in a step summed."""
+    """What a file holds: [neurons] and [synapses] by the names above; up, down: what STDP adds at
+    each lag; input: (step, neuron, value) of its input spikes, those of a neuron in a step summed.
+    """
 
     where: str
     neurons: int
     neuron: dict[str, Floats]
     synapse: dict[str, Floats]
+    up: Floats
+    down: Floats
     input: tuple[NDArray[np.int64], NDArray[np.int64], Floats]
 
     @property
@@ -70,41 +78,57 @@ def load_superneuromat(path: str | os.PathLike[str]) -> tuple[Network, SpikeTrai
     """The network of a file, its neurons the population `neurons`, and the file's input spikes.
 
     The lines of the input `input` are the pairs of neuron and value of these spikes; without any,
-    line n adds 1 to neuron n. Raises SpikefabError for what is no such file or cannot be carried.
+    line n adds 1 to neuron n. Synapses with STDP are the plastic projection `neurons->neurons`;
+    their weights are SuperNeuroMAT's as long as none reaches its limit (see `first_limit`). Raises
+    SpikefabError for what is no such file or cannot be carried.
     """
     stored = read(path)
     n, s = stored.neuron, stored.synapse
-    if (plastic := np.flatnonzero(s["plastic"])).size:
-        at = int(plastic[0])
-        raise SpikefabError(
-            f"STDP on the synapse {s['source'][at]:g} to {s['target'][at]:g}", stored.where,
-            "weights that change are not supported yet", "stdp_setup(enabled=False) and save again",
-        )  # fmt: skip
     lines = stored.lines
     network = Network()
     network.settings["profile"] = "superneuromat"
+    numbers = [*n.values(), s["weight"], lines[:, 1], stored.up, stored.down]
+    scale = _scale(numbers, network, stored.where)
+    plastic = s["plastic"] > 0
+    if plastic.any() and scale is None:
+        raise SpikefabError(
+            "STDP", stored.where, "its numbers are no multiples of one step within 16 bits, and "
+            "what is rounded would add up", f"use multiples of 2^-{FINEST}, or of a decimal",
+        )  # fmt: skip
     neurons = network.population(
         "neurons", stored.neurons, "lif", options=OPTIONS, output=True,
         initial={"v": n["v"], "refractory": n["refractory"]}, threshold=n["threshold"],
         v_reset=n["reset"], v_rest=n["reset"], refractory_period=n["period"],
-        leak_step=_finite(stored, lines),
+        leak_step=_finite(stored, lines, scale), **({} if scale is None else {"gain": 0}),
     )  # fmt: skip
     given = network.input("input", len(lines))
-    scale = _scale([*n.values(), s["weight"], lines[:, 1]])
-    if scale is None:
-        network.assumptions.append(
-            f"The numbers of {stored.where} are no multiples of 2^-{FINEST} within 16 bits: they "
-            "are rounded."
-        )
 
-    def connect(source: Any, pre: Floats, post: Floats, weight: Floats, delay: int) -> None:
+    def connect(
+        source: Any, pre: Floats, post: Floats, weight: Floats, delay: int,
+        plasticity: Plasticity | None = None,
+    ) -> None:  # fmt: skip
         kept = weight if scale is None else np.rint(weight / scale).astype(np.int64)
-        ends = pre.astype(np.int64), post.astype(np.int64)
-        network.connect(source, neurons, Triples(*ends, kept, scale), delay=delay)
+        synapses = Triples(pre.astype(np.int64), post.astype(np.int64), kept, scale)
+        network.connect(source, neurons, synapses, delay=delay, plasticity=plasticity)
 
     connect(given, np.arange(len(lines), dtype=float), lines[:, 0], lines[:, 1], 0)
-    connect(neurons, s["source"], s["target"], s["weight"], 1)
+    for chosen, rule in ((~plastic, None), (plastic, _rule(stored))):
+        ends = s["source"][chosen], s["target"][chosen]
+        if chosen.any() or rule is None:
+            connect(neurons, *ends, s["weight"][chosen], 1, rule)
     return network, _train(stored, lines)
+
+
+def _rule(stored: Stored) -> Plasticity | None:
+    """How synapses learn, None where nothing changes them."""
+    if not len(stored.up):
+        return None
+    tables = {"up": stored.up, "down": stored.down} if stored.down.any() else {"up": stored.up}
+    options = {"steps": str(len(stored.up)), "down": "yes" if len(tables) > 1 else "no"}
+    given: dict[str, Any] = {
+        f"{kind}_{k + 1}": float(x) for kind, xs in tables.items() for k, x in enumerate(xs)
+    }
+    return Plasticity("lags", options=options, **given)
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -143,25 +167,49 @@ def _train(stored: Stored, lines: NDArray[np.float64]) -> SpikeTrain:
     return SpikeTrain.of(step, np.array([order[pair] for pair in given], np.int64))
 
 
-def _finite(stored: Stored, lines: NDArray[np.float64]) -> Floats:
+def _finite(stored: Stored, lines: NDArray[np.float64], scale: float | None) -> Floats:
     """Leaks, where they are infinite as large as what a neuron can be away from its reset state."""
     n, s = stored.neuron, stored.synapse
     most = abs(n["v"] - n["reset"])
     taken = np.zeros(stored.neurons)
     np.add.at(taken, s["target"].astype(np.int64), abs(s["weight"]))
     np.add.at(taken, lines[:, 0].astype(np.int64), MOST_EVENTS * abs(lines[:, 1]))
-    return np.where(np.isinf(n["leak"]), np.maximum(most, taken), n["leak"])
+    endless = np.isinf(n["leak"])
+    if scale is not None:
+        learns = np.isin(np.arange(stored.neurons), s["target"][s["plastic"] > 0])
+        if (odd := np.flatnonzero(endless & learns & (n["reset"] != 0))).size:
+            raise SpikefabError(
+                f"an endless leak to the reset state {n['reset'][odd[0]]:g} of neuron {odd[0]}",
+                stored.where, "its weights learn, so that nothing bounds how far it has to leak",
+                "use a finite leak, or the reset state 0",
+            )  # fmt: skip
+        taken[learns] = (_WIDEST - 1) * scale  # as far as 16 bits reach
+    return np.where(endless, np.maximum(most, taken), n["leak"])
 
 
-def _scale(arrays: list[Floats]) -> float | None:
-    """The greatest power of two, at most 1, of which all finite numbers are multiples."""
+def _scale(arrays: list[Floats], network: Network, where: str) -> float | None:
+    """The step of which all finite numbers are multiples within 16 bits: a power of two, at most 1,
+    else 5, 2 or 1 of a decimal place, in both cases the greatest; None without. Notes what is not
+    exact."""
     values = np.concatenate([a[np.isfinite(a)] for a in arrays])
-    for bits in range(FINEST + 1):
-        multiples = values * 2.0**bits
+    powers = [2.0**-bits for bits in range(FINEST + 1)]
+    decimals = [k / 10.0**place for place in range(1, DECIMALS + 1) for k in (5, 2, 1)]
+    for step in (*powers, *decimals):
+        multiples = values / step
+        near = 0.0 if step in powers else NEAR * abs(multiples)
         if abs(multiples).max(initial=0) >= _WIDEST:
-            return None
-        if (multiples == np.rint(multiples)).all():
-            return 2.0**-bits
+            continue
+        if (abs(multiples - np.rint(multiples)) <= near).all():
+            if step not in powers:
+                network.assumptions.append(
+                    f"The numbers of {where} are multiples of {step:g}, in which SuperNeuroMAT's "
+                    "floats round: potentials that meet their thresholds may differ."
+                )
+            return step
+    network.assumptions.append(
+        f"The numbers of {where} are no multiples of 2^-{FINEST} within 16 bits, nor of a decimal: "
+        "they are rounded."
+    )
     return None
 
 
@@ -188,25 +236,54 @@ def read(path: str | os.PathLike[str]) -> Stored:
         neuron = {name: _array(data, key, count, where) for name, key in _NEURON.items()}
         synapses = int(data["num_synapses"])
         synapse = {name: _array(data, key, synapses, where) for name, key in _SYNAPSE.items()}
-        if not (data["stdp"] and (data["apos"] or data["aneg"])):
-            synapse["plastic"] = np.zeros(synapses)
+        up, down = _tables(data, where)
+        synapse["plastic"] *= len(up) > 0
         given = _input(data["input_spikes"], where)
+        past = _array({"spike_train": [], **data}, "spike_train", None, where)
+        if len(past) and (np.any(past[-1]) or synapse["plastic"].any()):
+            raise SpikefabError(
+                f"spikes of {len(past)} steps before", where, "the network goes on from them",
+                "clear_spike_train() and save again",
+            )  # fmt: skip
     except (TypeError, KeyError, ValueError, AttributeError, OverflowError) as fault:
         raise SpikefabError("damaged network", where, f"{fault!r}") from None
-    stored = Stored(where, count, neuron, synapse, given)
+    stored = Stored(where, count, neuron, synapse, up, down, given)
     _check(stored)
     return stored
 
 
-def _array(data: Any, key: str, size: int, where: str) -> Floats:
-    """Numbers as a list, or encoded with their type."""
+def _tables(data: Any, where: str) -> tuple[Floats, Floats]:
+    """What STDP adds at each lag where both neurons spike, and where not; none where it is off."""
+    tables = [
+        _array(data, key, None, where) if data["stdp"] and data.get(f"stdp_{sign}_update", True)
+        else np.zeros(0) for key, sign in (("apos", "positive"), ("aneg", "negative"))
+    ]  # fmt: skip
+    if not all(np.isfinite(table).all() for table in tables):
+        raise SpikefabError("STDP by numbers that are not finite", where)
+    sizes = {len(table) for table in tables if len(table)}
+    if len(sizes) > 1:
+        up, down = map(len, tables)
+        raise SpikefabError(
+            f"STDP with {up} lags in apos and {down} in aneg", where, "they have as many"
+        )
+    both = np.zeros((2, max(sizes, default=0)))
+    for row, table in zip(both, tables, strict=True):
+        row[: len(table)] = table
+    lags = int(np.flatnonzero(both.any(axis=0)).max(initial=-1)) + 1
+    if lags > MOST_LAGS:
+        raise SpikefabError(f"STDP with {lags} lags", where, f"at most {MOST_LAGS} are carried")
+    return both[0, :lags], both[1, :lags]
+
+
+def _array(data: Any, key: str, size: int | None, where: str) -> Floats:
+    """Numbers as a list, or encoded with their type; size: how many, if that is known."""
     stored = data[key]
     if isinstance(stored, dict):
         decode = base64.b85decode if "base85" in stored else base64.b64decode
         raw = decode(stored["base85" if "base85" in stored else "base64"])
         stored = np.frombuffer(raw, np.dtype(stored["dtype"]))
     values = np.asarray(stored, np.float64)
-    if values.shape != (size,):
+    if size is not None and values.shape != (size,):
         raise SpikefabError(f"'{key}' of shape {values.shape}", where, f"expected ({size},)")
     return values
 
@@ -236,6 +313,7 @@ def _check(stored: Stored) -> None:
             "refractory": finite & whole & (values >= 0) & (values <= 255),
             "source": finite & whole & (values >= 0) & (values < count),
             "target": finite & whole & (values >= 0) & (values < count),
+            "plastic": (values == 0) | (values == 1),
         }.get(name, finite)
         if not good.all():
             at = int(np.flatnonzero(~good)[0])
@@ -246,6 +324,7 @@ def _check(stored: Stored) -> None:
                 "refractory": "whole steps, 0 to 255",
                 "source": f"neurons are 0 to {count - 1}",
                 "target": f"neurons are 0 to {count - 1}",
+                "plastic": "0 or 1",
             }.get(name, "a finite number is needed")
             raise SpikefabError(f"{name} = {values[at]:g} of {kind} {at}", where, why)
     step, neuron, value = stored.input

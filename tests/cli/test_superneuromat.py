@@ -5,7 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-FIXTURE = Path(__file__).parents[1] / "compiler/frontend/fixtures/superneuromat.json"
+FIXTURES = Path(__file__).parents[1] / "compiler/frontend/fixtures"
+FIXTURE = FIXTURES / "superneuromat.json"
+LEARNING = FIXTURES / "superneuromat_stdp.json"
 
 
 def test_the_file_is_compiled_and_is_its_own_input(folder, command):
@@ -34,3 +36,23 @@ def test_settings_and_input_of_another_network_are_refused(folder, command):
     said = command("run", "p.spikefab", "--input", "other.json")
     assert said.status == 2
     assert "input spikes of another network in other.json" in said.err
+
+
+def test_a_network_learns_and_the_first_limit_is_told(folder, command):
+    """With 12 bits no weight reaches its limit; with 8, one does."""
+    expected = json.loads(LEARNING.read_text())["extra"]["spikes"]
+    for bits, limit in ((12, "None"), (8, "the weight ")):
+        name = f"p{bits}.spikefab"
+        assert command("compile", LEARNING, "-o", name, "--weight-bits", bits).status == 0
+        said = command(
+            "run", name, "--input", LEARNING, "--steps", "40", "-o", "out.npz", "--limits"
+        )
+        assert said.status == 0, said.err
+        assert f"first_limit: {limit}" in said.out
+        if bits == 12:
+            with np.load(folder / "out.npz") as out:
+                assert np.stack([out["step"], out["index"]], axis=1).tolist() == expected
+    command("run", "p12.spikefab", "--steps", "5", "--checkpoint", "c")
+    said = command("run", "p12.spikefab", "--steps", "5", "--resume", "c", "--limits")
+    assert said.status == 2
+    assert "--limits in spikefab run: it looks at one sample, from the start" in said.err
