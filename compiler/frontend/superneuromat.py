@@ -95,6 +95,11 @@ def load_superneuromat(path: str | os.PathLike[str]) -> tuple[Network, SpikeTrai
             "STDP", stored.where, "its numbers are no multiples of one step within 16 bits, and "
             "what is rounded would add up", f"use multiples of 2^-{FINEST}, or of a decimal",
         )  # fmt: skip
+    if plastic.any():
+        network.assumptions.append(
+            "No weight of 'neurons->neurons' reaches an end of its range, as SuperNeuroMAT's has "
+            "none: `spikefab run --limits`, or `first_limit`, tells."
+        )
     neurons = network.population(
         "neurons", stored.neurons, "lif", options=OPTIONS, output=True,
         initial={"v": n["v"], "refractory": n["refractory"]}, threshold=n["threshold"],
