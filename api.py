@@ -23,6 +23,7 @@ from .compiler.frontend.encode import (
     load_camera,
     rate_code,
 )
+from .compiler.frontend.izhikevich import izhikevich
 from .compiler.frontend.lava import lava_dense, lava_lif
 from .compiler.frontend.nir_data import from_nir_data, to_nir_data
 from .compiler.frontend.nir_reader import load
@@ -123,6 +124,7 @@ __all__ = [
     "first_limit",
     "fit",
     "from_nir_data",
+    "izhikevich",
     "latency_code",
     "lava_dense",
     "lava_lif",

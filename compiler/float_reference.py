@@ -47,7 +47,7 @@ class FloatRecording:
     of recorded ones that do not; potentials: v at the end of a step, where asked for; counts:
     spikes [samples, size] of every population that spikes; ranges: by population, of its `current`
     (weighted input of a step times gain, without bias), of `v` (before and after a reset) and,
-    where it has one, of `i`.
+    where it has one, of `i` or `u`.
     """
 
     steps: int
@@ -192,7 +192,7 @@ def respond(
 
 
 def _spiking(p: Population) -> bool:
-    return p.model.name in ("if", "lif", "alif", "cubalif")
+    return p.model.name not in ("li", "cubali")
 
 
 class _Cells:
@@ -204,9 +204,9 @@ class _Cells:
         self.spiking = _spiking(p)
         self.bits = int(self.options.get("count_bits", "1"))
         self.has_current = p.model.name in ("cubalif", "cubali")
-        self.v, self.a, self.i, self.refractory = (
+        self.v, self.u, self.a, self.i, self.refractory = (
             np.zeros((samples, p.size)) + p.initial.get(name, 0.0)
-            for name in ("v", "a", "i", "refractory")
+            for name in ("v", "u", "a", "i", "refractory")
         )
         self.seen: dict[str, tuple[Floats, Floats]] = {}
 
@@ -214,6 +214,8 @@ class _Cells:
         """Spikes of one step (booleans, or counts), or values of a population without spikes."""
         o, before = self.options, self.v
         self._note("current", current)
+        if "curvature" in self.parameters:
+            return self._izhikevich(current)
         drive = current
         if self.has_current:
             i = self._charged(self.i, current, "_i") + self._parameter("bias_i")
@@ -249,6 +251,20 @@ class _Cells:
         if "step_a" in self.parameters:
             self.a = self.a * self._parameter("keep_a") + (spikes > 0) * self._parameter("step_a")
         return spikes > 0 if self.bits == 1 else spikes
+
+    def _izhikevich(self, drive: Floats) -> NDArray[np.bool_]:
+        """Spikes of a step of `izhikevich`. How far v overshoots its threshold does not matter."""
+        before, threshold = self.v, self._parameter("threshold")
+        rise = self._parameter("curvature") * (before - self._parameter("v_mid")) ** 2
+        v = before + rise - self.u + drive + self._parameter("bias")
+        spikes = v >= threshold
+        pulled = self._parameter("coupling") * before - self.u
+        self.u = self.u + self._parameter("rate_u") * pulled + spikes * self._parameter("step_u")
+        self.v = np.where(spikes, self._parameter("v_reset"), v)
+        self._note("v", np.minimum(v, threshold))
+        self._note("v", self.v)
+        self._note("u", self.u)
+        return np.asarray(spikes)
 
     def _spikes(self, v: Floats) -> NDArray[np.int64]:
         """How many thresholds fit into v, as far as a spike can count."""

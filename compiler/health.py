@@ -88,6 +88,8 @@ def _beyond_reach(draft: Draft, program: Program, p: Population) -> Mask:
     multiplies = o.get("leak", "multiply") in ("multiply", "shift")
     if LIBRARY.get(p.model.name) is not p.model or not model.spikes or not multiplies:
         return none
+    if "curvature" in model.parameters:  # it grows without bound
+        return none
     if "a" in model.state and (mapped.parameters["step_a"] < 0).any():
         return none
 

@@ -179,7 +179,8 @@ class Network:
                 if k in given and (len(given[k]) > 1 or given[k][0] not in range(MAX_GAIN + 1)):
                     raise SpikefabError(f"gain {given[k]}", where, f"one of 0..{MAX_GAIN}")
                 continue
-            if k not in given and (unit in ("fraction", "shift") or k == "threshold"):
+            needed = unit in ("fraction", "shift", "curvature") or k == "threshold"
+            if k not in given and needed:
                 raise SpikefabError(f"no parameter '{k}'", where, f"{traced.identity} needs it")
             array = given.setdefault(k, np.zeros(1))
             if unit == "fraction" and (array.min() < 0 or array.max() > 1):

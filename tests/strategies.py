@@ -479,7 +479,8 @@ def _random_model(rng: Rng, chip: ChipSpec, stochastic: bool) -> tuple[NeuronMod
         return burst, {"most": most, "noise": "10" if chip.state_bits > 13 else "2"}
     if kind < 0.3:
         return bare, {}
-    model = LIBRARY[str(rng.choice(["if", "lif", "lif", "cubalif", "li", "cubali"]))]
+    names = ["if", "lif", "lif", "cubalif", "izhikevich", "li", "cubali"]
+    model = LIBRARY[str(rng.choice(names))]
     options = [o for o in variants(model) if int(o.get("count_bits", "1")) <= chip.payload_bits]
     return model, options[int(rng.integers(len(options)))]
 
@@ -493,6 +494,8 @@ def _values(
         "keep": (2000, 4096), "keep_i": (1000, 4096), "leak_shift": (1, 6),
         "leak_shift_i": (1, 6), "leak_step": (0, 3), "leak_step_i": (0, 2), "v_rest": (-5, 5),
         "v_floor": (-40, 2), "gain": (0, 2), "bias": (-3, 8), "bias_i": (-3, 8),
+        "curvature": (0, 4000), "v_mid": (-40, 5), "rate_u": (0, 9000), "coupling": (-3000, 9000),
+        "step_u": (0, 9), "u": (-2000, 2000),
         "v": (-40, 40), "i": (-10, 10), "refractory": (0, 3), "period": (0, 2), "left": (0, 2),
     }  # fmt: skip
     values = {}

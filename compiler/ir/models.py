@@ -43,12 +43,15 @@ from .language import (
 )
 from .neuron import (
     COUNT,
+    CURVATURE,
+    CURVATURE_BITS,
     FRACTION,
     FRACTION_BITS,
     GAIN,
     LENGTH,
     POTENTIAL,
     SHIFT,
+    Format,
     NeuronModel,
     Update,
     choice,
@@ -63,6 +66,9 @@ _LEAK = {"keep": FRACTION, "leak_shift": SHIFT, "leak_step": LENGTH, "v_rest": P
 _SYNAPSE = {
     "keep_i": FRACTION, "leak_shift_i": SHIFT, "leak_step_i": LENGTH, "bias_i": POTENTIAL,
 }  # fmt: skip
+_RECOVERY = Format(fraction=8)
+_RATE = Format(bits=15, signed=False, unit="number", fraction=16)
+_COUPLING = Format(bits=16, unit="number", fraction=14)
 _LEAKS = ("multiply", "shift", "loss", "least_loss", "linear")
 
 
@@ -237,6 +243,34 @@ def alif(
     return made
 
 
+@neuron_model(
+    state={"v": POTENTIAL, "u": _RECOVERY},
+    parameters={
+        **_INPUT, "threshold": POTENTIAL, "v_reset": POTENTIAL, "curvature": CURVATURE,
+        "v_mid": POTENTIAL, "rate_u": _RATE, "coupling": _COUPLING, "step_u": POTENTIAL,
+    },
+)  # fmt: skip
+def izhikevich(s: Any, p: Any, current: Value) -> Update:
+    """v = v + curvature (v - v_mid)^2 - u + current + bias; u = u + rate_u (coupling v - u), both
+    by the values before; at the threshold v = v_reset, u = u + step_u.
+
+    Izhikevich 2003 by Euler's method, u being a step's share of the paper's.
+    """
+    bits, fine, number = s.v.bits, s.u.bits - s.v.bits, 12
+    away = saturate(s.v - p.v_mid, bits)
+    slope = saturate(shift(away * p.curvature, bits + CURVATURE_BITS - number), 16)
+    u = shift(s.u, fine)
+    v = s.v + shift(slope * away, number) + (current << p.gain) + p.bias - u
+    v = saturate(v, bits)
+    spikes = v >= p.threshold
+    pulled = saturate(shift(s.v * p.coupling, _COUPLING.fraction) - u, bits)
+    moved = s.u + shift(pulled * p.rate_u, _RATE.fraction - fine)
+    return Update(
+        spike=spikes, v=select(spikes, p.v_reset, v),
+        u=saturate(moved + select(spikes, p.step_u << fine, 0), s.u.bits),
+    )  # fmt: skip
+
+
 def synaptic_current(s: Any, p: Any, current: Value, o: dict[str, str]) -> Value:
     """i = keep_i i + current + bias_i."""
     i = charged(s.i, current << p.gain, p, o, "_i") + p.bias_i
@@ -317,5 +351,5 @@ def _chosen(given: dict[str, Any]) -> dict[str, str]:
 
 
 LIBRARY: dict[str, NeuronModel] = {
-    m.name: m for m in (integrate_and_fire, lif, alif, cubalif, li, cubali)
+    m.name: m for m in (integrate_and_fire, lif, alif, izhikevich, cubalif, li, cubali)
 }

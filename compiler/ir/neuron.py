@@ -26,8 +26,11 @@ from .language import (
     variable,
 )
 
-Unit = Literal["potential", "fraction", "count", "gain", "shift", "weight", "number"]
+Unit = Literal[
+    "potential", "fraction", "count", "gain", "shift", "weight", "number", "curvature"
+]  # fmt: skip
 FRACTION_BITS = 12  # a fraction k stands for k / 2^12, so 1.0 is 4096
+CURVATURE_BITS = 10  # a curvature k stands for k / 2^10 over the whole range of a potential
 MAX_GAIN = 7  # a current enters the potential times 2^gain, gain in 0..MAX_GAIN
 
 
@@ -37,8 +40,9 @@ class Format:
 
     `bits` None stands for the chip's state width, less the sign's bit if it is unsigned. Units:
     `potential` counts LSB of the population's potential, `fraction` 1/4096, `count` updates, `gain`
-    and `shift` powers of two, `weight` LSB of a projection's weights, `number` is as it is given.
-    Of learning rules, `fraction` bits of a `weight` lie below its LSB.
+    and `shift` powers of two, `weight` LSB of a projection's weights, `number` is as it is given;
+    `curvature`, what a potential changes by the square of a potential, 1/1024 of what it would be
+    per range of a potential. `fraction` bits of a `potential`, `weight` or `number` lie below that.
     """
 
     bits: int | None = None
@@ -49,7 +53,17 @@ class Format:
 
     def interval(self, state_bits: int) -> tuple[int, int]:
         """Least and greatest value on a chip with `state_bits` wide state."""
-        return self.limits or bounds(self.bits or state_bits - (not self.signed), self.signed)
+        bits = self.bits or state_bits + self.fraction - (not self.signed)
+        return self.limits or bounds(bits, self.signed)
+
+    def per_unit(self, lsb: float, state_bits: int) -> float:
+        """Integers per unit of the network, on a chip with `state_bits`; lsb: of the potential."""
+        return {
+            "potential": 2.0**self.fraction / lsb,
+            "fraction": 2.0**FRACTION_BITS,
+            "number": 2.0**self.fraction,
+            "curvature": lsb * 2.0 ** (state_bits + CURVATURE_BITS),
+        }.get(self.unit, 1.0)
 
 
 POTENTIAL = Format()
@@ -58,6 +72,7 @@ FRACTION = Format(limits=(0, 1 << FRACTION_BITS), unit="fraction")
 COUNT = Format(bits=8, signed=False, unit="count")
 GAIN = Format(limits=(0, MAX_GAIN), unit="gain")
 SHIFT = Format(limits=(0, FRACTION_BITS), unit="shift")
+CURVATURE = Format(bits=15, signed=False, unit="curvature")
 
 
 class Update:

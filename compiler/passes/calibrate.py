@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..float_reference import FloatRecording, respond
-from ..ir.neuron import FRACTION_BITS
 from ..ir.spikes import SpikeTrain
 from ..network import Floats, Network, Population, Projection
 from .draft import Draft, Range, Step
@@ -109,10 +108,10 @@ def score(
 
 def _rounded(p: Population, layer: Layer) -> tuple[Population, list[Projection]]:
     """A population and the projections onto it in the network's units again, but rounded."""
-    lsb, step = layer.scale.lsb, layer.scale.weight_lsb
+    lsb, step, state_bits = layer.scale.lsb, layer.scale.weight_lsb, layer.state_bits
     parameters, initial = (
         {
-            name: np.float64(_worth(formats[name].unit, lsb)) * values.astype(np.float64)
+            name: values.astype(np.float64) / formats[name].per_unit(lsb, state_bits)
             for name, values in whole.items()
             if formats[name].unit != "gain"
         }
@@ -130,8 +129,3 @@ def _rounded(p: Population, layer: Layer) -> tuple[Population, list[Projection]]
             )
         )
     return dataclasses.replace(p, parameters=parameters, initial=initial), projections
-
-
-def _worth(unit: str, lsb: float) -> float:
-    """What a whole number of a unit stands for in the network's units."""
-    return {"potential": lsb, "fraction": 2.0**-FRACTION_BITS}.get(unit, 1.0)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..ir.chip import ChipSpec
 from ..ir.errors import SpikefabError
-from ..ir.neuron import FRACTION_BITS, MAX_GAIN, Datapath
+from ..ir.neuron import MAX_GAIN, Datapath
 from ..network import Generated, Population, Projection
 from .draft import Draft, Quantised, Range, Scale, Step
 from .learn import rule_of
@@ -33,6 +33,7 @@ class Layer:
     """A population in integers, with the synapses onto it."""
 
     model: Datapath
+    state_bits: int
     scale: Scale
     parameters: dict[str, NDArray[np.int32]]
     initial: dict[str, NDArray[np.int32]]
@@ -90,9 +91,10 @@ def quantised(
     bits = draft.weight_bits[p.name]
     return Layer(
         model,
+        chip.state_bits,
         scale,
-        _parameters(p, model, scale),
-        _initial(p, model, scale),
+        _parameters(p, model, scale, chip.state_bits),
+        _initial(p, model, scale, chip.state_bits),
         tuple(Quantised(x, _rounded(x, scale, bits)) for x in into),
     )
 
@@ -291,15 +293,16 @@ def _is_whole(ratio: NDArray[np.float64]) -> bool:
     return bool((near & (whole != 0)).all())
 
 
-def _parameters(p: Population, model: Datapath, scale: Scale) -> dict[str, NDArray[np.int32]]:
+def _parameters(
+    p: Population, model: Datapath, scale: Scale, state_bits: int
+) -> dict[str, NDArray[np.int32]]:
     result = {}
     for name, unit in model.units.items():
         if unit == "gain":
             result[name] = (scale.gain - scale.finer).astype(np.int32)
             continue
         values = p.parameters[name]
-        factor = {"potential": 1 / scale.lsb, "fraction": float(1 << FRACTION_BITS)}.get(unit, 1.0)
-        rounded = np.rint(values * factor)
+        rounded = np.rint(values * p.model.parameters[name].per_unit(scale.lsb, state_bits))
         if unit in ("count", "shift") and (rounded != values).any():
             raise SpikefabError(
                 f"'{name}' = {values[rounded != values][0]:g}",
@@ -310,11 +313,13 @@ def _parameters(p: Population, model: Datapath, scale: Scale) -> dict[str, NDArr
     return result
 
 
-def _initial(p: Population, model: Datapath, scale: Scale) -> dict[str, NDArray[np.int32]]:
+def _initial(
+    p: Population, model: Datapath, scale: Scale, state_bits: int
+) -> dict[str, NDArray[np.int32]]:
     result = {}
     for name, (lo, hi) in model.state.items():
         values = p.initial.get(name, np.zeros(1))
-        factor = 1 / scale.lsb if p.model.state[name].unit == "potential" else 1.0
+        factor = p.model.state[name].per_unit(scale.lsb, state_bits)
         rounded = _integers(np.rint(values * factor), f"initial '{name}'", p.name)
         if rounded.min() < lo or rounded.max() > hi:
             raise SpikefabError(

@@ -107,7 +107,8 @@ UNIT = 1 << 14  # LSB per network unit: enough for every halving of a run to be 
 
 @given(st.data())
 def test_every_variant_equals_its_fixed_point_model_where_nothing_is_rounded(data):
-    model = data.draw(st.sampled_from(list(LIBRARY.values())))
+    names = sorted(set(LIBRARY) - {"izhikevich"})  # whose squares are rounded
+    model = LIBRARY[data.draw(st.sampled_from(names))]
     options = {k: data.draw(st.sampled_from(OPTIONS[k]), label=k) for k in model.options}
     traced = model.datapath(32, 32, options)
     small = st.integers(-4, 4)

@@ -25,7 +25,8 @@ HALF, ALL = 2048, 4096
 def test_every_option_of_the_library_is_tried():
     assert {option for model in LIBRARY.values() for option in model.options} == set(OPTIONS)
     assert {name: len(variants(m)) for name, m in LIBRARY.items()} == {
-        "if": 19, "lif": 23, "alif": 8, "cubalif": 26, "li": 10, "cubali": 10}  # fmt: skip
+        "if": 19, "lif": 23, "alif": 8, "izhikevich": 1, "cubalif": 26, "li": 10, "cubali": 10,
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("state_bits", range(8, 25))
