@@ -2,7 +2,13 @@
 
 from pathlib import Path
 
-from .images import STEPS, encode, load_calibration_images, load_test_images
+from .images import (
+    STEPS,
+    encode,
+    load_calibration_images,
+    load_test_images,
+    load_training_images,
+)
 
 NETWORK = Path(__file__).with_name("digits.nir")
 CONV_NETWORK = Path(__file__).with_name("conv.nir")
@@ -16,4 +22,5 @@ __all__ = [
     "encode",
     "load_calibration_images",
     "load_test_images",
+    "load_training_images",
 ]

@@ -1,4 +1,4 @@
-"""The test images of the digits example, and how an image becomes spikes (NumPy only)."""
+"""The images of the digits example, and how an image becomes spikes (NumPy only)."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy.typing as npt
 STEPS = 16
 WHITE = 16
 TEST_IMAGES = Path(__file__).with_name("test_images.npz")
-CALIBRATION_IMAGES = Path(__file__).with_name("calibration_images.npz")
+TRAINING_IMAGES = Path(__file__).with_name("training_images.npz")
 CALIBRATION = 128
 
 
@@ -21,10 +21,15 @@ def load_test_images() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
         return archive["images"], archive["labels"]
 
 
+def load_training_images() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Return the 1203 training images [image, pixel] and their labels [image]."""
+    with np.load(TRAINING_IMAGES) as archive:
+        return archive["images"], archive["labels"]
+
+
 def load_calibration_images() -> npt.NDArray[np.uint8]:
-    """Return 128 images of the training split [image, pixel], on which scales are chosen."""
-    with np.load(CALIBRATION_IMAGES) as archive:
-        return archive["images"]
+    """Return the first 128 training images [image, pixel], on which scales are chosen."""
+    return load_training_images()[0][:CALIBRATION]
 
 
 def encode(images: npt.ArrayLike, steps: int = STEPS) -> npt.NDArray[np.bool_]:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import snntorch as snn
 import snntorch.functional
 import torch
-from images import CALIBRATION, CALIBRATION_IMAGES, TEST_IMAGES, WHITE, encode
+from images import TEST_IMAGES, TRAINING_IMAGES, WHITE, encode
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from snntorch import surrogate, utils
@@ -181,14 +181,11 @@ def main() -> None:
     utils.reset(network)
     graph = export_to_nir(network, torch.zeros(1, INPUTS), ignore_dims=[0])
     nir.write(arguments.output, graph)
-    np.savez_compressed(
-        arguments.output.with_name(TEST_IMAGES.name), images=test_images, labels=test_labels
-    )
-    np.savez_compressed(
-        arguments.output.with_name(CALIBRATION_IMAGES.name),
-        images=train_images[:CALIBRATION],
-        labels=train_labels[:CALIBRATION],
-    )
+    for file, pixels, answers in (
+        (TEST_IMAGES, test_images, test_labels),
+        (TRAINING_IMAGES, train_images, train_labels),
+    ):
+        np.savez_compressed(arguments.output.with_name(file.name), images=pixels, labels=answers)
     report(network, test_images, test_labels, "test")
 
 
