@@ -67,6 +67,7 @@ from .compiler.ir.readout import (
     answer_early,
 )
 from .compiler.ir.rule import FINE_TRACE, SIGNAL, TRACE, Learned, fit, learning_rule
+from .compiler.ir.scaling import scale_weights
 from .compiler.ir.spikes import Recording, SpikeTrain, load_input, load_signals, save_input
 from .compiler.network import Generated, Network, Rows, Triples
 from .compiler.plasticity import Plasticity
@@ -144,6 +145,7 @@ __all__ = [
     "saturate",
     "save_input",
     "save_program",
+    "scale_weights",
     "select",
     "shift",
     "table",
