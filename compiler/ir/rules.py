@@ -153,23 +153,26 @@ def triplet(
 
 
 @learning_rule(
-    pre={"x": TRACE}, post={"y": TRACE},
-    parameters={**_KEEP, "up_pre": TRACE, "up_post": TRACE, "offset": TRACE},
+    pre={"x": LEVEL}, post={"y": LEVEL},
+    parameters={**_KEEP, "up_pre": TRACE, "up_post": TRACE, "offset": LEVEL},
 )  # fmt: skip
 def symmetric(
     pre: Any, post: Any, s: Any, p: Any, *, pairing: str = "all", rounding: str = "stochastic"
 ) -> Learned:
-    """w += x - offset at a post spike, w += y at a pre spike: either order strengthens.
+    """w += up_pre (x - offset) at a post spike, w += up_post y at a pre spike: either order
+    strengthens.
 
     Symmetric STDP (Hao, Huang, Dong and Xu 2020, who bound it by synaptic scaling); the offset
     weakens the synapses of what was silent (Diehl and Cook 2015).
     """
-    x = trace(pre.x, p.keep_pre, pre.event, p.up_pre, pairing)
-    y = trace(post.y, p.keep_post, post.event, p.up_post, pairing)
-    change = select(post.event, x - p.offset, 0) + select(pre.event, y, 0)
+    x = trace(pre.x, p.keep_pre, pre.event, ONE, pairing)
+    y = trace(post.y, p.keep_post, post.event, ONE, pairing)
+    at_post = select(post.event, p.up_pre * (x - p.offset), 0)
+    change = at_post + select(pre.event, p.up_post * y, 0)
     return Learned(
-        w=s.w + _round(change, TRACE.fraction, rounding), pre={"x": x}, post={"y": y}
-    )
+        w=s.w + _round(change, LEVEL.fraction + TRACE.fraction, rounding),
+        pre={"x": x}, post={"y": y},
+    )  # fmt: skip
 
 
 @learning_rule(

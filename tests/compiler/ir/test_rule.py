@@ -117,6 +117,21 @@ def test_state_that_a_variant_does_not_use_is_left_out() -> None:
     assert not RULES["lags"].path(8, {"steps": "2", "down": "no"}).state
 
 
+def test_the_symmetric_rule_strengthens_in_either_order_and_weakens_what_was_silent() -> None:
+    path = RULES["symmetric"].path(8, {"rounding": "floor"})
+    parameters = {"up_pre": 32, "up_post": 16, "offset": 16, "w_min": 0, "w_max": 127}
+
+    def after(x: int, y: int, pre: bool, post: bool) -> int:
+        given = {f"parameter.{k}": v for k, v in parameters.items()}
+        given |= {"w": 50, "pre.event": pre, "post.event": post}
+        return evaluate(path.outputs, given | {"pre.next.x": x, "post.next.y": y})["next.w"]
+
+    assert after(x=80, y=64, pre=False, post=True) == 52  # 2 LSB x (80 - 16) / 64
+    assert after(x=64, y=64, pre=True, post=False) == 51  # 1 LSB x 64 / 64
+    assert after(x=0, y=0, pre=False, post=True) == 49  # 2 LSB x -16 / 64, rounded down
+    assert after(x=80, y=64, pre=False, post=False) == 50
+
+
 @settings(max_examples=60, deadline=None)
 @given(graphs, seeds)
 def test_what_is_left_of_a_graph_computes_the_same(graph: Any, seed: int) -> None:
