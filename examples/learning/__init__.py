@@ -1,0 +1,1 @@
+"""Networks that learn on the chip, each a script with a picture and a figure."""
