@@ -37,8 +37,9 @@ from ..compiler.ir.link import (
     Kind,
     word,
 )
-from ..compiler.ir.memory_map import MemoryMap, Region, core_map, units
+from ..compiler.ir.memory_map import MemoryMap, core_map
 from ..compiler.ir.program import MappedPopulation, Program
+from ..compiler.ir.region import Region, units
 from ..compiler.ir.spikes import Recording
 from ..compiler.ir.stepped import SteppedRun
 from ..compiler.ir.synapses import pack

@@ -266,9 +266,8 @@ def _arrays(
     begins = np.flatnonzero(np.diff(mine, prepend=-1))
     core_row = mine[begins]
     ends = np.append(begins[1:], q.count)
-    core_rows = np.stack(
-        [begins, ends, rows.core[core_row], visit_clocks(rows.room[core_row])], axis=1
-    )
+    clocks = visit_clocks(program.chip, rows.words[core_row], rows.room[core_row])
+    core_rows = np.stack([begins, ends, rows.core[core_row], clocks], axis=1)
     of_source = np.searchsorted(q.source[begins], np.arange(q.size + 1))
     dense = q.count == q.size * target.size
     order = np.argsort(to, kind="stable") if not dense else np.zeros(0, int)

@@ -12,7 +12,8 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.ir.cycles import take_clocks
-from ..compiler.ir.memory_map import UNIT, MemoryMap, sparse_entry
+from ..compiler.ir.memory_map import MemoryMap, sparse_entry
+from ..compiler.ir.region import UNIT
 from .deliver import struct
 from .memories import later
 

@@ -13,7 +13,8 @@ from ..compiler.ir.chip import ChipSpec
 from ..compiler.ir.cycles import take_clocks
 from ..compiler.ir.digest import digest_bits
 from ..compiler.ir.errors import SpikefabError
-from ..compiler.ir.memory_map import UNIT, MemoryMap, Region
+from ..compiler.ir.memory_map import MemoryMap
+from ..compiler.ir.region import UNIT, Region
 from .accumulators import Accumulators, Retired
 from .deliver import Deliver
 from .emit import CLOCK_BITS, Emit, event_layout, list_layout, output_layout

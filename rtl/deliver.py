@@ -12,7 +12,8 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.ir.cycles import PENDING_WORD, row_gap
-from ..compiler.ir.memory_map import Fields, MemoryMap
+from ..compiler.ir.memory_map import MemoryMap
+from ..compiler.ir.region import Fields
 
 
 def struct(fields: Fields) -> data.StructLayout:

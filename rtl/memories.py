@@ -9,7 +9,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from ..compiler.ir.memory_map import UNIT, Region
+from ..compiler.ir.region import UNIT, Region
 from .primitives import Target
 
 

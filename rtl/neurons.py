@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Shape, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.ir.cycles import input_clocks, take_clocks
 from ..compiler.ir.language import topological
-from ..compiler.ir.memory_map import PHASE_BITS, UNIT, MemoryMap, field_bits
+from ..compiler.ir.memory_map import PHASE_BITS, MemoryMap
+from ..compiler.ir.region import UNIT, field_bits
 from .deliver import struct
 from .memories import later
-from .pipeline import Pipeline, field
+from .pipeline import Pipeline, field, signed_as
 from .primitives import Target
 
 
@@ -24,7 +25,9 @@ class Neurons(wiring.Component):
     state and parameters is asked for at its own address, so that it is there when the pipelines
     want it (`MemoryMap.wanted`); of parameters that is what `index_data` tells. Each unit of the
     state is written when the pipelines have it. `stored` reports an update:
-    the state, the spikes, and with `listed` a spike or a value for the list.
+    the state, the spikes, and with `listed` a spike or a value for the list. On a core that learns,
+    `phase_due` is whether the population is due whose phase is written, and `soon` the neuron that
+    is stored `memory_latency` clocks later.
     """
 
     def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
@@ -33,8 +36,10 @@ class Neurons(wiring.Component):
         regions, bits = map.regions, map.neuron_bits
         population = len(Signal(range(max(2, map.chip.populations))))
         index = regions["parameter_index"].bits
+        learning = {"phase_due": Out(1), "soon": Out(bits)} if map.learn else {}
         super().__init__(
             {
+                **learning,
                 "start": In(1),
                 "done": Out(1),
                 "populations": In(range(map.chip.populations + 1)),
@@ -77,6 +82,9 @@ class Neurons(wiring.Component):
             numbers.append(later(m, numbers[-1], 1, f"neuron{n}"))
             valid.append(Signal(name=f"valid{n}"))
             m.d.sync += valid[n].eq(valid[n - 1])
+
+        if map.learn:
+            m.d.comb += self.soon.eq(numbers[before + latency - wait])
 
         # The pipelines' first clock is `before` after a neuron's number; memories answer in `wait`.
         currents = [arrivals.get("current", 0) for arrivals in map.arrivals]
@@ -159,6 +167,8 @@ class Neurons(wiring.Component):
             ),
         ]
         m.d.sync += [output_there.eq(output), model_there.eq(model), fresh.eq(0)]
+        if map.learn:
+            m.d.sync += self.phase_due.eq(due)
         with m.If(fresh):
             m.d.sync += [last.eq(entry.last), begin.eq(entry.last + 1)]
         with m.FSM():
@@ -210,9 +220,9 @@ class Neurons(wiring.Component):
             given["current"] = later(m, self.current, early, f"current{number}_")
         given |= self._fields(m, number, "state", self.state_data)
         given |= self._fields(m, number, "parameters", self.parameter_data)
-        for name, target in pipeline.inputs.shape():
-            raw = next(value for key, value in given.items() if field(key) == name)
-            m.d.comb += pipeline.inputs[name].eq(_signed_as(target.shape, raw))
+        for name, _ in pipeline.inputs.shape():
+            key, raw = next((k, value) for k, value in given.items() if field(k) == name)
+            m.d.comb += pipeline.inputs[name].eq(signed_as(pipeline, key, raw))
         spare = map.chip.neuron_latency - pipeline.latency
         if any(v.op == "random" for v in topological(model.outputs.values())):
             m.d.comb += [
@@ -266,8 +276,3 @@ class Neurons(wiring.Component):
                 for k in sorted({unit for unit, _ in parts})
             )  # fmt: skip
         return given
-
-
-def _signed_as(shape: Shape, raw: Value) -> Value:
-    """The stored bits as the number that the pipeline's input wants."""
-    return raw.as_signed() if shape.signed and len(raw) >= shape.width else raw

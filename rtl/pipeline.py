@@ -25,6 +25,12 @@ def field(name: str) -> str:
     return name.replace(".", "__")
 
 
+def signed_as(pipeline: Pipeline, name: str, raw: Any) -> Any:
+    """Stored bits as the number that the input `name` wants."""
+    shape = pipeline.inputs.shape()[field(name)].shape
+    return raw.as_signed() if shape.signed and len(raw) >= shape.width else raw
+
+
 class Pipeline(wiring.Component):  # type: ignore[misc]
     """A graph of the fixed-point language; takes an item in every clock.
 

@@ -18,8 +18,9 @@ from collections.abc import Iterable, Iterator
 
 from amaranth.lib.data import Field
 
-from ..compiler.ir.memory_map import MemoryMap, units
+from ..compiler.ir.memory_map import MemoryMap
 from ..compiler.ir.program import Program
+from ..compiler.ir.region import units
 from .emit import event_layout, output_layout
 from .verilog import plain
 

@@ -30,6 +30,8 @@ class ChipSpec:
     memory_latency: clocks from reading synapses, rows, routes, state or parameters to their use; 2
         is for memories that answer late in a clock.
     accumulate_latency: clocks from reading an accumulator to its write-back being readable.
+    neuron_latency: of the union pipeline of its models.
+    learn_latency: of those of its rules, of traces and of synapses, together.
     """
 
     name: str
@@ -103,7 +105,7 @@ class ChipSpec:
             models=tuple(m.identity for m in used),
             neuron_latency=max((schedule(m.outputs).latency for m in used), default=1),
             rules=tuple(r.identity for r in learnt),
-            learn_latency=max((schedule(r.outputs).latency for r in learnt), default=1),
+            learn_latency=max(1, sum(learn_latencies(learnt))),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -140,6 +142,15 @@ class ChipSpec:
         """Hash of the description, as devices report it."""
         text = json.dumps(self.to_json(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def learn_latencies(rules: Iterable[LearningPath]) -> tuple[int, int]:
+    """Clocks of the union pipelines of traces, and of synapses."""
+    traces, synapses = [0], [0]
+    for rule in rules:
+        traces += [schedule(g).latency for g in (rule.pre_outputs, rule.post_outputs) if g]
+        synapses.append(schedule(rule.outputs).latency)
+    return max(traces), max(synapses)
 
 
 BOUNDS = {

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from .chip import ChipSpec
 from .interpret import wrap_to
-from .plastic import DENSE, SPARSE
+from .plastic import DENSE, SPARSE, PlasticProjection
 from .program import MappedPopulation, Program
 from .rows import CoreRows, core_rows
 
@@ -83,11 +83,12 @@ class CorePopulation:
 class CoreProjection:
     """The part of a plastic projection that lies on a core.
 
-    number: the projection in the program; population: its target among the core's populations;
-    axons: of its rows, rising; sources: of those axons, within the projection.
+    number: the projection in the program, and `whole` itself; population: its target among the
+    core's populations; axons: of its rows, rising; sources: of those axons, within the projection.
     """
 
     number: int
+    whole: PlasticProjection
     population: int
     axons: Integers
     sources: Integers
@@ -301,7 +302,8 @@ def _plastic(
         axons = np.flatnonzero(rows.plastic[here] == number).astype(np.int32)
         if len(axons):
             sources = source[here[axons]] - q.first
-            found.append(CoreProjection(number, populations.index(q.target), axons, sources))
+            population = populations.index(q.target)
+            found.append(CoreProjection(number, q, population, axons, sources))
     return tuple(found)
 
 

@@ -9,7 +9,8 @@ A tick is deliver, update, learn, emit; each phase is a constant plus a sum over
   traces but the first, and the latency of the neuron pipeline. Projections onto a population that
   learn by one rule, with the same parameters of its traces, share a set.
 - learn: none on a chip without rules; else one clock per axon in use, and per row that is visited
-  two for each of its words and two more.
+  two for each of its words and of one word of weights more, that of its synapses' state included;
+  at least as many as the row's first word takes on its way.
 - emit: one clock per routing entry of each neuron that spiked, at least one per such neuron; one
   per value of an output population that does not spike.
 """
@@ -28,6 +29,7 @@ LEARN = PHASES.index("learn")
 DELIVER_CONSTANT = 2
 UPDATE_CONSTANT = 2
 LEARN_CONSTANT = 4
+VISIT_CONSTANT = 3
 EMIT_CONSTANT = 2
 POPULATION_CLOCKS = 2
 PENDING_WORD = 16  # axons in one word of the pending set
@@ -69,13 +71,19 @@ def update_constant(chip: ChipSpec, populations: int) -> int:
 
 def learn_constant(chip: ChipSpec, axons: int) -> int:
     """Learn in which no row is visited, for a core with `axons` axons in use."""
-    return LEARN_CONSTANT + chip.memory_latency + chip.learn_latency + axons if chip.rules else 0
+    latency = 4 * chip.memory_latency + chip.learn_latency
+    return LEARN_CONSTANT + latency + axons if chip.rules else 0
 
 
-def visit_clocks(room: Any) -> Any:
-    """Clocks of a visit of a row with so many words of synapse memory (a number, or an array of
-    them): each is read and written."""
-    return 2 * room + 2
+def least_visit(chip: ChipSpec) -> int:
+    """The fewest clocks of a visit: until its first word has gone through the pipelines."""
+    return VISIT_CONSTANT + 2 * chip.memory_latency + chip.learn_latency
+
+
+def visit_clocks(chip: ChipSpec, words: Any, room: Any) -> Any:
+    """Clocks of a visit of a row with so many words of weights and of synapse memory in all (two
+    numbers, or arrays of them): each is read and written."""
+    return np.maximum(2 * room + 2 * room // words, least_visit(chip))
 
 
 def emit_constant(chip: ChipSpec) -> int:

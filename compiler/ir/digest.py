@@ -13,8 +13,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from .memory_map import UNIT, MemoryMap, field_bits
+from .memory_map import MemoryMap
 from .program import MappedPopulation, Program
+from .region import UNIT, field_bits
 from .spikes import Recording
 
 

@@ -134,7 +134,9 @@ class Learning:
                 visited = self._visits(number, events, spiking, set(row.tolist()))
                 self._synapses(number, q, row, visited, events, spikes, after, word, signals)
                 for r in visited:
-                    clocks[rows.core[r]] += cycles.visit_clocks(int(rows.room[r]))
+                    clocks[rows.core[r]] += int(
+                        cycles.visit_clocks(program.chip, rows.words[r], rows.room[r])
+                    )
                 self.show(number, changed)
             self.pre[number], self.post[number] = after
         arrived.clear()

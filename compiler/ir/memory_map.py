@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -19,63 +19,18 @@ from .cycles import PENDING_WORD
 from .errors import SpikefabError
 from .interpret import first_word
 from .language import signed_bits, topological
+from .learn_map import CHANGING as LEARN_CHANGING
+from .learn_map import LearnMap
 from .neuron import Datapath
 from .plastic import SPARSE
 from .program import Program
+from .region import UNIT, Fields, Region, field_bits, packed_region
+from .rule import LearningPath
 from .schedule import schedule
 from .validate import core_use
 
-UNIT = 16  # bits of a host access
 PHASE_BITS = 8  # of a population's start and period
-Fields = tuple[tuple[str, int], ...]  # name and bits, from the least significant
-
-
-@dataclass(frozen=True)
-class Region:
-    """`entries` of `bits` each; `fields` names their bits where they have parts."""
-
-    name: str
-    entries: int
-    bits: int
-    fields: Fields = ()
-
-    @property
-    def units(self) -> int:
-        """Accesses of 16 bits per entry."""
-        return -(-self.bits // UNIT)
-
-    @property
-    def unit_bits(self) -> int:
-        """Low address bits that choose the unit of an entry."""
-        return (self.units - 1).bit_length()
-
-    def pack(self, **values: int) -> int:
-        """An entry from its fields; those left out are 0."""
-        entry, at = 0, 0
-        left = dict(values)
-        for name, bits in self.fields:
-            value = left.pop(name, 0)
-            if not -(1 << bits) < value < 1 << bits:
-                raise SpikefabError(
-                    f"{name} = {value}", f"memory '{self.name}'", f"it has {bits} bits"
-                )
-            entry |= (value & ((1 << bits) - 1)) << at
-            at += bits
-        assert not left, f"no fields {sorted(left)} in '{self.name}'"
-        return entry
-
-    def unpack(self, entry: int) -> dict[str, int]:
-        """The fields of an entry, each as an unsigned number."""
-        values = {}
-        for name, bits in self.fields:
-            values[name] = entry & ((1 << bits) - 1)
-            entry >>= bits
-        return values
-
-
-def field_bits(lo: int, hi: int) -> int:
-    """Bits that hold [lo, hi]: two's complement where lo is negative, else unsigned."""
-    return signed_bits(lo, hi) if lo < 0 else max(1, hi.bit_length())
+CHANGING = ("registers", "state", "phases", "pending")  # by ticks, on every core
 
 
 def _slots_of(
@@ -127,7 +82,8 @@ def _slots_of(
 
 @dataclass(frozen=True)
 class MemoryMap:
-    """The regions of a core of `chip` that carries `models`, the union pipeline's in order.
+    """The regions of a core of `chip` that carries `models` and `rules`, the union pipelines' in
+    order.
 
     A model's state variables and parameters, by name, take the fields `s0, s1, ...` and
     `p0, p1, ...`. An address is region number, entry, unit, from the most significant.
@@ -135,17 +91,27 @@ class MemoryMap:
 
     chip: ChipSpec
     models: tuple[Datapath, ...]
+    rules: tuple[LearningPath, ...] = ()
+
+    @cached_property
+    def learn(self) -> LearnMap | None:
+        """The regions of what learns, if anything does."""
+        return LearnMap(self.chip, self.rules) if self.rules else None
 
     @cached_property
     def hash(self) -> str:
         """Hash of the core that this is, whatever the chip's name."""
-        chip = self.chip.to_json() | {"models": [m.identity for m in self.models], "name": ""}
+        chip = self.chip.to_json() | {
+            "models": [m.identity for m in self.models],
+            "rules": [r.identity for r in self.rules],
+            "name": "",
+        }
         return hashlib.sha256(json.dumps(chip, sort_keys=True).encode()).hexdigest()[:16]
 
     @cached_property
     def draws(self) -> bool:
-        """Whether a model draws random numbers."""
-        return any(
+        """Whether a model or a rule draws random numbers."""
+        return any(rule.draws for rule in self.rules) or any(
             v.op == "random" for m in self.models for v in topological(m.outputs.values())
         )
 
@@ -159,6 +125,7 @@ class MemoryMap:
             "pending_words": (-(-self.chip.axons // PENDING_WORD)).bit_length(),
             "stalls": UNIT,
             **word,
+            **({"axons": self.chip.axons.bit_length()} if self.rules else {}),
         }
 
     @property
@@ -257,7 +224,7 @@ class MemoryMap:
         found = [
             Region("registers", len(self.registers), UNIT),
             Region("synapses", chip.synapse_words, word_bits(chip)),
-            _region(
+            packed_region(
                 "rows", chip.axons,
                 (("address", address), ("sparse", 1), ("follows", 1), ("extent", extent)),
             ),
@@ -266,29 +233,37 @@ class MemoryMap:
                 "accumulators", chip.delay_slots << (self.word_bits + self.lane_bits),
                 chip.accumulator_bits,
             ),
-            _region("state", chip.neurons, self._states[0]),
+            packed_region("state", chip.neurons, self._states[0]),
             Region(
                 "parameter_index", chip.neurons, max(1, (chip.parameter_sets - 1).bit_length())
             ),
-            _region("parameters", chip.parameter_sets, self._parameters[0]),
-            _region(
+            packed_region("parameters", chip.parameter_sets, self._parameters[0]),
+            packed_region(
                 "populations", chip.populations,
                 (
                     ("last", self.neuron_bits), ("single", 1), ("output", 1),
                     ("model", self.model_bits),
                 ),
             ),
-            _region(
+            packed_region(
                 "phases", chip.populations, (("countdown", PHASE_BITS), ("period", PHASE_BITS))
             ),
-            _region(
+            packed_region(
                 "routes", chip.neurons,
                 (("axon", self.axon_bits), ("valid", 1), ("output", 1)),
             ),
         ]  # fmt: skip
         if chip.payload_bits > 1:
             found.append(Region("payloads", chip.axons, chip.payload_bits))
-        return {region.name: region for region in found}
+        return {region.name: region for region in found} | (
+            self.learn.regions if self.learn else {}
+        )
+
+    @property
+    def changing(self) -> tuple[str, ...]:
+        """The regions that a run changes, besides accumulators and what synapses learn."""
+        learnt = self.learn.regions if self.learn else {}
+        return (*CHANGING, *(name for name in LEARN_CHANGING if name in learnt))
 
     @property
     def offset_bits(self) -> int:
@@ -312,10 +287,6 @@ class MemoryMap:
         entries to other cores.
         """
         regions, chip = self.regions, self.chip
-        if image.plastic:
-            raise SpikefabError(
-                "plastic synapses", f"core {image.core}", "gateware does not learn as yet"
-            )
         word = first_word(seed)
         kept: dict[str, list[int]] = {name: [] for name in regions}
         registers = {
@@ -323,6 +294,7 @@ class MemoryMap:
             "pending_words": -(-len(image.rows) // PENDING_WORD),
             "word_low": word & 0xFFFF,
             "word_high": word >> UNIT,
+            "axons": len(image.rows),
         }
         kept["registers"] = [registers.get(name, 0) for name in self.registers]
         kept["synapses"] = image.memory.pack(chip)
@@ -385,7 +357,7 @@ class MemoryMap:
                     axon=axon, valid=bool(entries) and n in spiking, output=n in output
                 )
             )
-        return kept
+        return kept | (self.learn.contents(image) if self.learn else {})
 
     def _initial(self, p: CorePopulation, n: int) -> dict[str, int]:
         return {name: int(values[n]) for name, values in p.initial.items()}
@@ -415,10 +387,6 @@ class MemoryMap:
         return values
 
 
-def _region(name: str, entries: int, fields: Fields) -> Region:
-    return Region(name, entries, max(1, sum(bits for _, bits in fields)), fields)
-
-
 def sparse_entry(chip: ChipSpec) -> Fields:
     """The fields of an entry of a sparse row (see `cores`)."""
     target, delay = sparse_fields(chip)
@@ -427,7 +395,7 @@ def sparse_entry(chip: ChipSpec) -> Fields:
 
 def memory_map(program: Program) -> MemoryMap:
     """The map of the chip of a program."""
-    return MemoryMap(program.chip, tuple(program.models))
+    return MemoryMap(program.chip, program.models, program.rules)
 
 
 def sized(program: Program) -> ChipSpec:
@@ -439,6 +407,8 @@ def sized(program: Program) -> ChipSpec:
         for memory, used in core_use(program).items()
         if getattr(chip, memory) == UNLIMITED
     }
+    if chip.rules:
+        sizes["trace_sets"] = 1
     return replace(chip, cores=1, **sizes)
 
 
@@ -450,13 +420,9 @@ def core_map(program: Program) -> MemoryMap:
             f"{program.cores} cores", "the program", "gateware has one core as yet",
             "compile for a chip whose core holds the network",
         )  # fmt: skip
-    return MemoryMap(sized(program), tuple(program.models))
-
-
-def units(region: Region, entries: Sequence[int]) -> list[int]:
-    """The 16-bit accesses that write these entries, each padded to a power of two of units."""
-    flat = []
-    for entry in entries:
-        for unit in range(1 << region.unit_bits):
-            flat.append(entry >> (unit * UNIT) & 0xFFFF)
-    return flat
+    if set(program.chip.rules) != {rule.identity for rule in program.rules}:
+        raise SpikefabError(
+            f"a chip with the rules {', '.join(program.chip.rules) or 'none'}", "the program",
+            "it does not have the same", "compile it for a chip that carries its own",
+        )  # fmt: skip
+    return MemoryMap(sized(program), program.models, program.rules)

@@ -325,7 +325,8 @@ class Program:
         a, b = int(self.core_first[core]), int(self.core_first[core + 1])
         total = sum(self.constant_cycles(core)) + int(self.survey.row_total[core])
         rows = self.plastic_rows
-        total += int(cycles.visit_clocks(rows.room[rows.core == core]).sum())
+        here = rows.core == core
+        total += int(cycles.visit_clocks(self.chip, rows.words[here], rows.room[here]).sum())
         for p, passes in zip(self.populations, self.trace_passes.tolist(), strict=True):
             lo, hi = max(a, p.first), min(b, p.first + p.size)
             total += passes * max(hi - lo, 0)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .chip import learn_latencies
 from .errors import SpikefabError
 from .language import bounds
 from .plastic import SPARSE, PlasticProjection
@@ -198,12 +199,12 @@ def check_plastic(program: Program, where: str) -> None:
             )  # fmt: skip
         if rule.weight != bounds(chip.weight_bits, True):
             _fault(where, f"learning rule {rule.identity} for another weight width")
-        latency = schedule(rule.outputs).latency
-        if latency > chip.learn_latency:
-            _fault(
-                where, f"the pipeline of learning rule {rule.identity} takes {latency} clocks",
-                f"chip '{chip.name}' has learn_latency = {chip.learn_latency}",
-            )  # fmt: skip
+    latency = sum(learn_latencies(program.rules))
+    if latency > chip.learn_latency:
+        _fault(
+            where, f"the pipelines of its learning rules take {latency} clocks",
+            f"chip '{chip.name}' has learn_latency = {chip.learn_latency}",
+        )  # fmt: skip
     read: dict[str, tuple[str, Any]] = {}
     for q in program.plastic:
         inside = f"plastic projection '{q.name}' of {where}"

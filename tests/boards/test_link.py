@@ -43,8 +43,9 @@ from spikefab.compiler.ir.link import (
     encode,
     word,
 )
-from spikefab.compiler.ir.memory_map import core_map, units
+from spikefab.compiler.ir.memory_map import core_map
 from spikefab.compiler.ir.program import Program
+from spikefab.compiler.ir.region import units
 
 SLOT_BYTES = 256
 BYTE = 10 * VIRTUAL_DIVISOR  # clocks on the wire

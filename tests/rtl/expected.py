@@ -9,9 +9,10 @@ import numpy as np
 from spikefab.compiler.ir import cycles
 from spikefab.compiler.ir.cores import CorePopulation, Row
 from spikefab.compiler.ir.machine import Machine
-from spikefab.compiler.ir.memory_map import MemoryMap, field_bits, units
+from spikefab.compiler.ir.memory_map import MemoryMap
 from spikefab.compiler.ir.plastic import DENSE
 from spikefab.compiler.ir.program import Program
+from spikefab.compiler.ir.region import field_bits, units
 from spikefab.rtl.emit import output_layout
 from spikefab.rtl.testbench import (
     script_end,

@@ -20,7 +20,8 @@ from spikefab.compiler.ir.cycles import (
     take_clocks,
     update_constant,
 )
-from spikefab.compiler.ir.memory_map import PHASE_BITS, UNIT, MemoryMap, Region
+from spikefab.compiler.ir.memory_map import PHASE_BITS, MemoryMap
+from spikefab.compiler.ir.region import UNIT, Region
 from spikefab.rtl import core as core_module
 from spikefab.rtl import emit as emit_module
 from spikefab.rtl.deliver import struct
