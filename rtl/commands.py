@@ -17,9 +17,9 @@ from ..compiler.ir.link import (
     Kind,
 )
 from ..compiler.ir.memory_map import MemoryMap
-from .core import MemoryPort
 from .crc import Crc32
 from .emit import event_layout, output_layout
+from .host import MemoryPort
 from .states import States, one_of
 
 # Begin with address and count.

@@ -1,7 +1,8 @@
-"""The core: memories, the three phases of a tick, the host's port."""
+"""The core: memories, and the phases of a tick."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
@@ -9,50 +10,23 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
 
-from ..compiler.ir.chip import ChipSpec
-from ..compiler.ir.cycles import take_clocks
 from ..compiler.ir.digest import digest_bits
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.memory_map import MemoryMap
 from ..compiler.ir.region import UNIT, Region
 from .accumulators import Accumulators, Retired
 from .deliver import Deliver
-from .emit import CLOCK_BITS, Emit, event_layout, list_layout, output_layout
+from .emit import CLOCK_BITS, Emit, event_layout, list_layout, output_layout, phase_bits
+from .host import TABLES, Host, MemoryPort
+from .learn import Learn
 from .memories import RegionMemory, later
 from .neurons import Neurons
 from .primitives import SinglePortMemory, Target
+from .traces import Traces
 
-WRITTEN = ("state", "payloads")  # by the core itself, not only its host
-TABLES = ("pending", "populations", "phases")  # small regions that share a memory
+WRITTEN = ("state", "payloads", "pre", "history", "awake")  # by the core itself, not only its host
 SPREAD = ("state", "parameters")  # each unit is read when it is wanted
-IDLE, DELIVER, UPDATE, EMIT = range(4)
-
-
-def read_clocks(chip: ChipSpec) -> int:
-    """Clocks from an accepted read to its data, but of an accumulator."""
-    return 3 + chip.memory_latency
-
-
-class MemoryPort(wiring.Signature):
-    """The host's port to everything a core holds, 16 bits at a time.
-
-    An access is taken in a clock with `ready`, which is when the core is between ticks and no
-    accumulator is being read or written; what is read comes with `read_valid`, `read_clocks` later
-    (of an accumulator three after `take_clocks`). Addresses are `MemoryMap.address`.
-    """
-
-    def __init__(self, address_bits: int) -> None:
-        super().__init__(
-            {
-                "address": Out(address_bits),
-                "write": Out(1),
-                "read": Out(1),
-                "write_data": Out(UNIT),
-                "ready": In(1),
-                "read_data": In(UNIT),
-                "read_valid": In(1),
-            }
-        )
+IDLE, DELIVER, UPDATE, EMIT, LEARN = range(5)  # in this order, but for LEARN before EMIT
 
 
 class Core(wiring.Component):
@@ -77,7 +51,7 @@ class Core(wiring.Component):
                 "start": In(1),
                 "idle": Out(1),
                 "output": Out(stream.Signature(output_layout(map))),
-                "phase": Out(2),
+                "phase": Out(phase_bits(map)),
                 "counting": Out(1),
                 "retired": Out(Retired(map)),
                 "stored": Out(1),
@@ -105,7 +79,7 @@ class Core(wiring.Component):
                 region, written=name in WRITTEN, spread=name in SPREAD, clocks=1 + waits
             )
             for name, region in regions.items()
-            if name not in ("registers", "synapses", "accumulators", *TABLES)
+            if name not in ("registers", "synapses", "accumulators", "post", "signals", *TABLES)
         }
         for name, memory in memories.items():
             m.submodules[name] = memory
@@ -117,15 +91,18 @@ class Core(wiring.Component):
             _tables(map), written=True, clocks=1 + waits, small=True, target=self.target
         )
         word = later(m, synapses.read_data, waits, "synapse_word")
-        host = _Host(m, self, memories, tables, accumulators, synapses, word)
+        learn = Learn(map, self.target) if map.learn else None
+        traces = {"post": Traces(map, self.target)} if map.learn else {}
+        host = Host(m, self, memories | traces, tables, accumulators, synapses, word)
         ticked, stalled = Signal(), Signal()
-        phase, resting = self._phases(m, deliver, neurons, emit, host, ticked, stalled)
-        slot, populations, pending_words, random_word = self._registers(m, host, ticked, stalled)
+        phase, resting = self._phases(m, deliver, neurons, emit, learn, host, ticked, stalled)
+        registers, random_word = self._registers(m, host, ticked, stalled)
+        slot = registers["slot"]
 
         # Deliver
         m.d.comb += [
             deliver.slot.eq(slot),
-            deliver.pending_words.eq(pending_words),
+            deliver.pending_words.eq(registers["pending_words"]),
             deliver.pending_data.eq(tables.data),
             deliver.row_data.eq(memories["rows"].data),
             memories["rows"].address.eq(deliver.row_address),
@@ -182,7 +159,7 @@ class Core(wiring.Component):
                 Mux(resting, host.place, Cat(taken, slot))
             ),
             neurons.current.eq(accumulators.current),
-            neurons.populations.eq(populations),
+            neurons.populations.eq(registers["populations"]),
             neurons.random_word.eq(random_word),
             neurons.table_data.eq(tables.data),
             memories["parameter_index"].address.eq(neurons.index_address),
@@ -224,9 +201,99 @@ class Core(wiring.Component):
         ]
         with m.If(~host.active):
             m.d.comb += synapses.address.eq(deliver.synapse)
+        if learn:
+            m.submodules.learn, m.submodules.post = learn, traces["post"]
+            self._learn(m, learn, traces["post"], neurons, memories, tables, host)
+            m.d.comb += [
+                learn.axons.eq(registers["axons"]), learn.random_word.eq(random_word),
+                learn.synapse_data.eq(word),
+            ]  # fmt: skip
+            with m.If(phase == LEARN):
+                m.d.comb += [
+                    synapses.address.eq(learn.synapse_address),
+                    synapses.write.eq(learn.synapse_write),
+                    synapses.write_data.eq(learn.synapse_written),
+                    synapses.write_mask.eq(-1),
+                ]
         if map.chip.digests:
             self._digest(m, neurons)
         return m
+
+    def _learn(
+        self, m: Module, learn: Learn, traces: Traces, neurons: Neurons,
+        memories: Mapping[str, RegionMemory], tables: RegionMemory, host: Host,
+    ) -> None:  # fmt: skip
+        """Wire what learns to its memories, and to what it learns from."""
+        event = Signal(name="spiking")
+        m.d.comb += [
+            event.eq(neurons.stored & (neurons.stored_spikes != 0)),
+            traces.updating.eq(self.phase == UPDATE),
+            traces.start.eq(neurons.start),
+            traces.began.eq(neurons.phase_write),
+            traces.soon.eq(neurons.soon),
+            traces.stored.eq(neurons.stored),
+            traces.stored_neuron.eq(neurons.stored_neuron),
+            traces.spiked.eq(event),
+            traces.addresses.eq(learn.post_addresses),
+            learn.post_data.eq(traces.data),
+        ]
+        if "traces" in memories:
+            m.d.comb += [
+                memories["traces"].address.eq(traces.table_address),
+                traces.table_data.eq(memories["traces"].data),
+            ]
+        spiked, due = Signal(), Signal.like(learn.due)
+        m.d.comb += [learn.spiked.eq(spiked), learn.due.eq(due)]
+        with m.If(neurons.start):
+            m.d.sync += spiked.eq(0)
+        with m.Elif(event):
+            m.d.sync += spiked.eq(1)
+        with m.If(neurons.phase_write):
+            m.d.sync += due.bit_select(neurons.phase_population, 1).eq(neurons.phase_due)
+        for name in learn.scanned:
+            memory = memories[name]
+            m.d.comb += getattr(learn, f"{name}_data").eq(memory.data)
+            with m.If(self.phase == LEARN):
+                m.d.comb += [
+                    memory.address.eq(getattr(learn, f"{name}_address")),
+                    memory.enable.eq(learn.advance),
+                ]
+            if memory.written:
+                m.d.comb += [
+                    memory.write.eq(getattr(learn, f"{name}_write")),
+                    memory.write_address.eq(getattr(learn, f"{name}_write_address")),
+                    memory.write_data.eq(getattr(learn, f"{name}_written")),
+                ]
+        m.d.comb += learn.pending_data.eq(tables.data)
+        with m.If(self.phase == DELIVER):
+            m.d.comb += tables.write.eq(0)  # Learn is to see what was pending
+        with m.If(self.phase == LEARN):
+            m.d.comb += [
+                tables.enable.eq(learn.advance),
+                tables.address.eq(learn.pending_address),
+                tables.write.eq(learn.pending_clear),
+                tables.write_address.eq(learn.pending_clear_address),
+                tables.write_data.eq(0),
+            ]
+        if self.map.learn and self.map.learn.signals:
+            self._signals(m, learn, host)
+
+    def _signals(self, m: Module, learn: Learn, host: Host) -> None:
+        """Registers that the host writes between ticks."""
+        count = self.map.regions["signals"].entries
+        kept = [Signal(UNIT, name=f"signal{n}") for n in range(count)]
+        number = host.offset[: max(1, (count - 1).bit_length())]
+        with m.If(host.write("signals")), m.Switch(number):
+            for n, signal in enumerate(kept):
+                with m.Case(n):
+                    m.d.sync += signal.eq(host.data)
+        shown = Signal(UNIT, reset_less=True)
+        m.d.sync += shown.eq(Array(kept)[number])
+        waits = self.map.chip.memory_latency - 1
+        m.d.comb += [
+            host.shown["signals"].eq(later(m, shown, waits, "signal_shown")),
+            *(learn.signals[n].eq(signal) for n, signal in enumerate(kept)),
+        ]
 
     def _digest(self, m: Module, neurons: Neurons) -> None:
         """See `compiler.ir.digest`."""
@@ -240,11 +307,12 @@ class Core(wiring.Component):
         ]
 
     def _phases(
-        self, m: Module, deliver: Deliver, neurons: Neurons, emit: Emit, host: _Host,
-        ticked: Signal, stalled: Signal,
+        self, m: Module, deliver: Deliver, neurons: Neurons, emit: Emit, learn: Learn | None,
+        host: Host, ticked: Signal, stalled: Signal,
     ) -> tuple[Signal, Signal]:  # fmt: skip
-        """Deliver, Update, Emit, and after each its clocks to the host: (phase, whether none)."""
-        phase, reporting, clocks = Signal(2), Signal(), Signal(CLOCK_BITS)
+        """Deliver, Update, Learn if it does, Emit, and after each its clocks to the host: (phase,
+        whether none)."""
+        phase, reporting, clocks = Signal.like(self.phase), Signal(), Signal(CLOCK_BITS)
         ended, accepted, starting, resting = Signal(), Signal(), Signal(), Signal(init=1)
         m.d.comb += [
             self.phase.eq(phase),
@@ -256,9 +324,17 @@ class Core(wiring.Component):
             ticked.eq(accepted & (phase == EMIT)),
             deliver.start.eq(starting),
             neurons.start.eq(accepted & (phase == DELIVER)),
-            emit.start.eq(accepted & (phase == UPDATE)),
+            emit.start.eq(accepted & (phase == (LEARN if learn else UPDATE))),
             ended.eq(deliver.done | neurons.done | emit.done),
         ]
+        following = (phase + 1)[: len(phase)]
+        if learn:
+            order = {UPDATE: LEARN, LEARN: EMIT, EMIT: IDLE}
+            following = Array(order.get(n, n + 1) for n in range(LEARN + 1))[phase]
+            m.d.comb += [
+                learn.start.eq(accepted & (phase == UPDATE)),
+                ended.eq(deliver.done | neurons.done | learn.done | emit.done),
+            ]
         with m.If(self.counting):
             m.d.sync += clocks.eq(clocks + 1)
         with m.If(ended):
@@ -266,16 +342,18 @@ class Core(wiring.Component):
         with m.If(accepted):
             m.d.sync += [reporting.eq(0), clocks.eq(0)]
         with m.If(starting | accepted):
-            m.d.sync += [phase.eq(phase + 1), resting.eq(phase == EMIT)]
+            m.d.sync += [phase.eq(following), resting.eq(phase == EMIT)]
 
-        # Its number tells which phase's clocks a report holds: DELIVER is 1, an entry 0.
+        # Its number tells which phase's clocks a report holds: DELIVER is 1, an entry 0. The second
+        # report of UPDATE is that of LEARN.
         m.d.comb += [
             self.output.valid.eq(reporting | emit.output.valid),
             self.output.payload.eq(emit.output.payload),
             emit.output.ready.eq(self.output.ready & ~reporting),
         ]
         with m.If(reporting):
-            m.d.comb += [self.output.payload.kind.eq(phase), self.output.payload.value.eq(clocks)]
+            kind = Mux(phase == LEARN, UPDATE, phase) if learn else phase
+            m.d.comb += [self.output.payload.kind.eq(kind), self.output.payload.value.eq(clocks)]
 
         free = Signal()
         m.d.comb += [
@@ -287,9 +365,9 @@ class Core(wiring.Component):
         return phase, resting
 
     def _registers(
-        self, m: Module, host: _Host, ticked: Signal, stalled: Signal
-    ) -> tuple[Signal, Signal, Signal, Signal]:
-        """(slot, populations, pending words, random word), and the count of stalls."""
+        self, m: Module, host: Host, ticked: Signal, stalled: Signal
+    ) -> tuple[dict[str, Signal], Value]:
+        """The registers, and the random word."""
         map = self.map
         registers = {name: Signal(bits, name=name) for name, bits in map.registers.items()}
         with m.If(ticked):
@@ -309,7 +387,7 @@ class Core(wiring.Component):
         m.d.sync += shown.eq(Array(registers.values())[host.offset[:3]])
         waits = map.chip.memory_latency - 1
         m.d.comb += host.shown["registers"].eq(later(m, shown, waits, "register_shown"))
-        return registers["slot"], registers["populations"], registers["pending_words"], word
+        return registers, word
 
 
 def _tables(map: MemoryMap) -> Region:
@@ -323,161 +401,6 @@ def _tables(map: MemoryMap) -> Region:
         )  # fmt: skip
     half = max(map.regions["pending"].entries, 2 * map.chip.populations, 4)
     return Region("tables", 2 << (half - 1).bit_length(), UNIT)
-
-
-class _Host:
-    """The memory port: an access is registered, done in the next clock, its data muxed after.
-
-    active: in this clock an access is done; asked: in this clock one is taken. An accumulator is
-    accessed through its own pipeline (`take`, `store`, `clear`, `given`, at `place`): it is read,
-    or cleared and, when that has gone through, written.
-    """
-
-    def __init__(
-        self, m: Module, core: Core, memories: dict[str, RegionMemory], tables: RegionMemory,
-        accumulators: Accumulators, synapses: SinglePortMemory, synapse_word: Value,
-    ) -> None:  # fmt: skip
-        map, port = core.map, core.memory
-        self.names = list(map.regions)
-        self.active, self.asked = Signal(), Signal()
-        self.offset = Signal(map.offset_bits, reset_less=True)
-        self.data = Signal(UNIT, reset_less=True)
-        self._region = Signal(range(max(2, len(self.names))), reset_less=True)
-        self._write = Signal(reset_less=True)
-        self.shown = {name: Signal(UNIT, name=f"shown_{name}") for name in self.names}
-        self.take, self.store, self.clear, self.given = Signal(), Signal(), Signal(), Signal(UNIT)
-        self.busy = Signal()  # an accumulator is being accessed
-        self.place = Signal(map.slot_bits + map.word_bits + map.lane_bits)
-        m.d.comb += [
-            port.ready.eq(core.idle & ~core.start),
-            self.asked.eq(port.ready & (port.write | port.read)),
-        ]
-        # Decoded in the clock before, as the memories are far.
-        number = port.address[map.offset_bits :]
-        self._writes = {name: Signal(name=f"host_write_{name}") for name in self.names}
-        m.d.sync += [
-            self.active.eq(self.asked),
-            *(
-                write.eq(self.asked & port.write & (number == n))
-                for n, write in enumerate(self._writes.values())
-            ),
-        ]
-        with m.If(port.ready):
-            m.d.sync += [
-                self.offset.eq(port.address[: map.offset_bits]),
-                self._region.eq(port.address[map.offset_bits :]),
-                self._write.eq(port.write),
-                self.data.eq(port.write_data),
-            ]
-        for name, memory in memories.items():
-            unit_bits = map.regions[name].unit_bits
-            m.d.comb += [
-                memory.host.active.eq(self.active),
-                memory.host.entry.eq(self.offset[unit_bits:]),
-                memory.host.unit.eq(self.offset[:unit_bits]),
-                memory.host.data.eq(self.data),
-                memory.host.write.eq(self.write(name)),
-                self.shown[name].eq(memory.host_data),
-            ]
-        half = len(tables.address) - 1
-        phases, populations = self._is("phases"), self._is("populations")
-        m.d.comb += [
-            tables.host.active.eq(self.active),
-            tables.host.entry.eq(
-                Cat(
-                    self.offset[: half - 1],
-                    Mux(phases | populations, phases, self.offset[half - 1]),
-                    phases | populations,
-                )
-            ),
-            tables.host.data.eq(self.data),
-            tables.host.write.eq(Cat(self.write(name) for name in TABLES).any()),
-            *(self.shown[name].eq(tables.host_data) for name in TABLES),
-        ]
-        late = self._accumulators(m, core, accumulators)
-        self._synapses(m, core, synapses, synapse_word)
-        # In two steps, as the synapses' memory is slow and far.
-        wait = map.chip.memory_latency
-        region = later(m, self._region, wait, "host_region")
-        others = {name: shown for name, shown in self.shown.items() if name != "synapses"}
-        padded = [others.get(name, self.shown["registers"]) for name in self.names]
-        chosen = Signal(UNIT, name="host_chosen", reset_less=True)
-        word = later(m, self.shown["synapses"], 1, "host_word")
-        m.d.sync += chosen.eq(Array(padded)[region])
-        of_synapses = later(m, region == self._number("synapses"), 1, "host_synapses")
-        m.d.sync += port.read_data.eq(Mux(of_synapses, word, chosen))
-        valid = self.active & ~self._write & ~self._is("accumulators")
-        for n in range(read_clocks(map.chip) - 1):
-            after = Signal(name=f"host_read{n}")
-            m.d.sync += after.eq(valid)
-            valid = after
-        m.d.comb += port.read_valid.eq(valid | late)
-
-    def _number(self, name: str) -> int:
-        return self.names.index(name)
-
-    def _is(self, name: str) -> Value:
-        return self._region == self._number(name)
-
-    def write(self, name: str) -> Signal:
-        """Whether this clock writes a region."""
-        return self._writes[name]
-
-    def _accumulators(self, m: Module, core: Core, accumulators: Accumulators) -> Value:
-        """An access goes round once to be read or cleared, and again to be written. Returns
-        whether in this clock the port shows what was read."""
-        map = core.map
-        latency = map.chip.accumulate_latency
-        region = map.regions["accumulators"]
-        clock = Signal(range(2 * latency + 2))
-        number = core.memory.address[map.offset_bits :]
-        asked = self.asked & (number == self._number("accumulators"))
-        chosen, again = Signal(), Signal()
-        with m.If(asked):
-            m.d.sync += self.busy.eq(1)
-        with m.Elif(clock == 2 * latency):
-            m.d.sync += self.busy.eq(0)
-        giving = later(m, again, take_clocks(map.chip) - 2, "giving")
-        m.d.sync += [
-            chosen.eq(asked),
-            again.eq(clock == latency - 1),
-            clock.eq(Mux(self.busy, clock + 1, 0)),
-            self.given.eq(Mux(self._write & giving, self.data, 0)),
-        ]
-        parts = [accumulators.current[n * UNIT :][:UNIT] for n in range(region.units)]
-        unit = self.offset[: region.unit_bits]
-        m.d.comb += [
-            self.take.eq(chosen | again),
-            self.store.eq(self._write & self.take),
-            self.clear.eq(chosen),
-            self.place.eq(self.offset[region.unit_bits :]),
-            self.shown["accumulators"].eq(Array(parts)[unit] if region.units > 1 else parts[0]),
-        ]
-        return ~self._write & (clock == 2 + take_clocks(map.chip))
-
-    def _synapses(
-        self, m: Module, core: Core, synapses: SinglePortMemory, word: Value
-    ) -> None:
-        map = core.map
-        region = map.regions["synapses"]
-        unit = self.offset[: region.unit_bits]
-        mask = Signal(region.units, name="synapse_mask")
-        m.d.sync += mask.eq(
-            Cat(core.memory.address[: region.unit_bits] == n for n in range(region.units))
-        )
-        m.d.comb += [
-            synapses.write_data.eq(Cat(*[self.data] * region.units)),
-            synapses.write_mask.eq(mask),
-            synapses.write.eq(self.write("synapses")),
-        ]
-        with m.If(self.active):
-            m.d.comb += synapses.address.eq(self.offset[region.unit_bits :])
-        there = later(m, unit, map.chip.memory_latency, "host_unit")
-        parts = [word[n * UNIT : (n + 1) * UNIT] for n in range(region.units)]
-        parts += [parts[-1]] * ((1 << region.unit_bits) - region.units)
-        m.d.comb += self.shown["synapses"].eq(
-            Array(parts)[there] if region.units > 1 else parts[0]
-        )
 
 
 def _next_word(word: Any) -> Any:

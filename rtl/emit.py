@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,6 +24,11 @@ def output_layout(map: MemoryMap) -> data.StructLayout:
 def event_layout(map: MemoryMap) -> data.StructLayout:
     """What the host gives: an event for an axon."""
     return data.StructLayout({"axon": map.axon_bits, "payload": map.chip.payload_bits})
+
+
+def phase_bits(map: MemoryMap) -> int:
+    """Bits of the number of a phase (see `core`)."""
+    return 3 if map.learn else 2
 
 
 class Emit(wiring.Component):
@@ -101,10 +106,18 @@ class Emit(wiring.Component):
                 Cat(there).eq(Cat(asked, there)),
                 *(x.eq(before) for x, before in zip(held, [self.list_data, *held], strict=False)),
             ]
-        shown = route_there & route.output
+        shown, target, last = route_there & route.output, route.axon, Const(1)
+        goes = ~(shown & ~self.output.ready)
+        if map.learn:  # a source's rows stand next to each other
+            step = Signal.like(route.more)
+            shown &= step == 0
+            goes = ~(shown & ~self.output.ready)
+            target, last = route.axon + step, ~route_there | (step == route.more)
+            with m.If(goes):
+                m.d.sync += step.eq(Mux(last, 0, step + 1))
         m.d.comb += [
-            advance.eq(~(shown & ~self.output.ready)),
-            self.stalled.eq(~advance),
+            advance.eq(goes & last if map.learn else goes),
+            self.stalled.eq(~goes if map.learn else ~advance),
             self.output.valid.eq(shown),
             self.output.payload.kind.eq(ENTRY),
             self.output.payload.neuron.eq(entry.neuron),
@@ -116,9 +129,12 @@ class Emit(wiring.Component):
         setting = Signal()
         m.d.comb += [
             self.event.ready.eq(~active),
-            axon.eq(Mux(active, route.axon, self.event.payload.axon)),
+            axon.eq(Mux(active, target, self.event.payload.axon)),
             payload.eq(Mux(active, entry.value, self.event.payload.payload)),
-            setting.eq(Mux(active, route_there & route.valid & advance, self.event.valid)),
+            setting.eq(
+                Mux(active, route_there & route.valid & (goes if map.learn else advance),
+                    self.event.valid)
+            ),
         ]
         word = Signal(range(max(2, map.regions["pending"].entries)), reset_less=True)
         bit = Signal(range(PENDING_WORD), reset_less=True)

@@ -21,7 +21,7 @@ from amaranth.lib.data import Field
 from ..compiler.ir.memory_map import MemoryMap
 from ..compiler.ir.program import Program
 from ..compiler.ir.region import units
-from .emit import event_layout, output_layout
+from .emit import event_layout, output_layout, phase_bits
 from .verilog import plain
 
 END, WRITE, EVENT, TICK, READ = range(5)
@@ -75,6 +75,7 @@ def testbench_verilog(map: MemoryMap) -> str:
     neuron, value = map.neuron_bits, map.value_bits
     state = map.regions["state"].bits
     kind = output["kind"].width
+    phase = phase_bits(map)
     return f"""`timescale 1ns/1ns
 module testbench #(parameter TRACE = 1) (
   input clk, input go, input [4:0] pressure, output reg done
@@ -87,7 +88,7 @@ module testbench #(parameter TRACE = 1) (
   wire idle, memory_ready, memory_read_valid, event_ready, output_valid;
   wire [15:0] memory_read_data;
   wire [{output.size - 1}:0] out;
-  wire [1:0] phase;
+  wire [{phase - 1}:0] phase;
   wire counting, stored;
   wire [{chip.lanes - 1}:0] write;
   wire [{chip.lanes * place - 1}:0] place;
@@ -121,7 +122,7 @@ module testbench #(parameter TRACE = 1) (
     (code == {WRITE} && memory_ready) || (code == {EVENT} && event_ready) ||
     (ticking && started && idle) || (code == {READ} && memory_read_valid));
 
-  reg [1:0] last_phase = 0;
+  reg [{phase - 1}:0] last_phase = 0;
   reg [31:0] count = 0;
   wire [31:0] clock = phase != last_phase ? 0 : count;
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from amaranth.hdl import Array, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -24,7 +25,7 @@ class Traces(wiring.Component):
 
     Neuron n lies in bank n mod width, at n div width. Of Update: start, and `began` one clock after
     the sequencer decided on a population; `soon` is the neuron whose update is `stored`
-    `memory_latency` clocks later, with `event`. `table_data` is the population's entry,
+    `memory_latency` clocks later, and whether it `spiked`. `table_data` is the population's entry,
     `memory_latency` after its address. While not `updating`, `data` is what lies at `addresses`.
     """
 
@@ -42,7 +43,7 @@ class Traces(wiring.Component):
             "soon": In(map.neuron_bits),
             "stored": In(1),
             "stored_neuron": In(map.neuron_bits),
-            "event": In(1),
+            "spiked": In(1),
             "addresses": In(data.ArrayLayout((entries - 1).bit_length(), self.learn.width)),
             "data": Out(data.ArrayLayout(region.bits, self.learn.width)),
             "host": In(HostAccess(map.neuron_bits, region.unit_bits)),
@@ -66,7 +67,9 @@ class Traces(wiring.Component):
         for n in range(latency):
             m.d.sync += (after := Signal(name=f"moving{n}")).eq(write)
             write = after
-        written = Signal(self.region.bits)
+        layout = struct(self.region.fields)
+        parts = {name: Signal(place.width, name=f"new_{name}") for name, place in layout}
+        written = Cat(parts.values())
         shown, kept = [], []
         for n in range(width):
             m.submodules[f"bank{n}"] = bank = RegionMemory(self.bank, written=True, clocks=wait)
@@ -92,15 +95,13 @@ class Traces(wiring.Component):
         else:
             m.d.comb += self.host_data.eq(shown[0])
             entry = kept[0]
-        layout = struct(self.region.fields)
-        self._move(m, data.View(layout, Value.cast(entry)), data.View(layout, written), latency)
+        self._move(m, data.View(layout, Value.cast(entry)), parts, latency)
         return m
 
-    def _move(self, m: Module, entry: Any, written: Any, latency: int) -> None:
-        """The entry of a neuron `latency` clocks after it was stored."""
-        layout = struct(self.region.fields)
-        m.d.comb += written.spike.eq(later(m, self.event, latency, "spike"))
-        for name, _ in layout:
+    def _move(self, m: Module, entry: Any, written: Mapping[str, Signal], latency: int) -> None:
+        """The fields of a neuron's entry `latency` clocks after it was stored."""
+        m.d.comb += written["spike"].eq(later(m, self.spiked, latency, "spike"))
+        for name in written:
             if name.startswith("held"):
                 m.d.comb += written[name].eq(later(m, entry[name], latency, name))
         for n in self.learn.before:
@@ -124,7 +125,7 @@ class Traces(wiring.Component):
         pipeline = Pipeline(rule.post_outputs, self.target)
         m.submodules[f"rule{number}"] = pipeline
         spare = latency - pipeline.latency
-        given = {"post.event": self.event}
+        given = {"post.event": self.spiked}
         for n, (name, interval) in enumerate(sorted(rule.post.items())):
             given[f"post.{name}"] = entry[f"x{n}"][: field_bits(*interval)]
         formats = self.learn.trace_parameters(rule)

@@ -244,6 +244,7 @@ def random_core(rng: Rng) -> tuple[ChipSpec, tuple[ModelChoice, ...]]:
         rng, cores=1, neurons=int(rng.integers(4, 70)), axons=int(rng.integers(110, 140)),
         synapse_words=8192, routes=256, parameter_sets=128, populations=6,
         accumulator_bits=int(rng.integers(10, 33)), delay_slots=1 << int(rng.integers(0, 4)),
+        trace_sets=1,
     )  # fmt: skip
     pool: dict[str, ModelChoice] = {}
     for _ in range(int(rng.integers(1, 4))):
@@ -281,6 +282,7 @@ def random_program(
     full: bool = False,
     plastic: int = 0,
     on: tuple[ChipSpec, tuple[ModelChoice, ...]] | None = None,
+    rules: tuple[LearningPath, ...] = (),
     **chip: Any,
 ) -> Program:
     """A valid program of at most `neurons` neurons in at most `populations` populations.
@@ -288,7 +290,8 @@ def random_program(
     It has one or two inputs, random models, parameters and rows, and is cut at random into `cores`
     cores (by default up to seven). `stochastic` allows models that draw random numbers, `one_tick`
     asks for period 1, start 0 and no delays, `full` for all of the neurons; `plastic` is the most
-    plastic projections; `on` gives the chip and the models it carries, further arguments are fields
+    plastic projections; `on` gives the chip and the models it carries, `rules`
+    the learning rules of a chip that has its own, further arguments are fields
     of a random chip. Neurons are active more often than not, but nothing guarantees it.
     """
     if on:
@@ -322,7 +325,7 @@ def random_program(
         if late:
             learnable.append((begin, size, n, target, late))
     synapses = _synapses(found, lines + total, spec)
-    rules, learning = _random_plasticity(rng, spec, learnable, plastic)
+    rules, learning = _random_plasticity(rng, spec, learnable, plastic, rules)
     if on:
         choices = [on[1][int(rng.integers(len(on[1])))] for _ in sizes]
     else:
@@ -358,6 +361,7 @@ def random_program(
         synapses = replace(synapses, words=pack(
             synapses.target, synapses.weight - synapses.weight // 2 - (synapses.weight > 0),
             spec.weight_bits > 8))  # fmt: skip
+        learning = tuple(_smaller(q) for q in learning)
         positive, negative = mapped(32).reach
         load = int(max(positive.max(), negative.max()))
         least = max(8, signed_bits(-load, load))
@@ -397,16 +401,15 @@ def _random_rows(
 
 def _random_plasticity(
     rng: Rng, chip: ChipSpec, learnable: list[tuple[int, int, int, tuple[int, int], list[int]]],
-    most: int,
+    most: int, carried: tuple[LearningPath, ...],
 ) -> tuple[tuple[LearningPath, ...], tuple[PlasticProjection, ...]]:  # fmt: skip
-    """Up to `most` plastic projections of library rules, with signals of one stage."""
+    """Up to `most` plastic projections of library rules, or of those carried, with signals of one
+    stage."""
     made: list[tuple[PlasticProjection, LearningPath]] = []
     stage: dict[str, int] = {}
     for _ in range(int(rng.integers(1, most, endpoint=True)) if most and learnable else 0):
         begin, size, population, target, late = learnable[int(rng.integers(len(learnable)))]
-        rule = list(RULES.values())[int(rng.integers(len(RULES)))]
-        options = variants(rule)
-        path = rule.path(chip.weight_bits, options[int(rng.integers(len(options)))])
+        path = carried[int(rng.integers(len(carried)))] if carried else _random_rule(rng, chip)
         if any(stage.setdefault(name, population) != population for name in path.signals):
             continue
         parameters = _rule_parameters(rng, path)
@@ -426,11 +429,32 @@ def _random_plasticity(
             },
             bool(rng.random() < 0.9),
         ), path))  # fmt: skip
-    rules = list({path.identity: path for _, path in made}.values())
+    rules = list(carried or {path.identity: path for _, path in made}.values())
     identities = [rule.identity for rule in rules]
     return tuple(rules), tuple(
         replace(q, rule=identities.index(path.identity)) for q, path in made
     )
+
+
+def _random_rule(rng: Rng, chip: ChipSpec) -> LearningPath:
+    rule = list(RULES.values())[int(rng.integers(len(RULES)))]
+    options = variants(rule)
+    return rule.path(chip.weight_bits, options[int(rng.integers(len(options)))])
+
+
+def random_rules(rng: Rng, chip: ChipSpec) -> tuple[LearningPath, ...]:
+    """One or two rules of the library for a chip."""
+    found = [_random_rule(rng, chip) for _ in range(int(rng.choice([1, 1, 2])))]
+    return tuple({path.identity: path for path in found}.values())
+
+
+def _smaller(q: PlasticProjection) -> PlasticProjection:
+    """The projection with half the weights."""
+    parameters = q.parameters | {k: int(q.parameters[k] / 2) for k in ("w_min", "w_max")}
+    return replace(
+        q, parameters=parameters,
+        weight=q.weight.clip(parameters["w_min"], parameters["w_max"]),
+    )  # fmt: skip
 
 
 def _rule_parameters(rng: Rng, path: LearningPath) -> dict[str, int]:

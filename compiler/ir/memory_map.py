@@ -250,7 +250,10 @@ class MemoryMap:
             ),
             packed_region(
                 "routes", chip.neurons,
-                (("axon", self.axon_bits), ("valid", 1), ("output", 1)),
+                (
+                    ("axon", self.axon_bits), ("valid", 1), ("output", 1),
+                    ("more", chip.projections.bit_length() if self.rules else 0),
+                ),
             ),
         ]  # fmt: skip
         if chip.payload_bits > 1:
@@ -354,7 +357,10 @@ class MemoryMap:
             axon = entries[0][1] if entries else 0
             kept["routes"].append(
                 regions["routes"].pack(
-                    axon=axon, valid=bool(entries) and n in spiking, output=n in output
+                    axon=axon,
+                    valid=bool(entries) and n in spiking,
+                    output=n in output,
+                    more=max(0, len(entries) - 1) if n in spiking else 0,
                 )
             )
         return kept | (self.learn.contents(image) if self.learn else {})

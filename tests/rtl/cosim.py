@@ -33,11 +33,13 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 import strategies
 from cocotb_tools.runner import get_runner
-from expected import Expectation, Ticks
+from expected import Expectation, Signals, Ticks
 from spikefab.compiler.ir.chip import ChipSpec
+from spikefab.compiler.ir.cores import core_images
 from spikefab.compiler.ir.errors import SpikefabError
 from spikefab.compiler.ir.memory_map import MemoryMap
 from spikefab.compiler.ir.program import Program
+from spikefab.compiler.ir.rule import LearningPath
 from spikefab.rtl.testbench import testbench_verilog
 from spikefab.rtl.verilog import core_verilog
 
@@ -70,6 +72,7 @@ class Job:
     samples: Sequence[Ticks]
     pressure: int = 0
     replay: str = ""
+    signals: Signals = ()
 
     @property
     def patience(self) -> int:
@@ -114,7 +117,7 @@ class Simulation:
         expected = [Expectation(self.map, job.program) for job in jobs]
         played = []
         for n, (job, want) in enumerate(zip(jobs, expected, strict=True)):
-            lines = list(want.script(job.samples))
+            lines = list(want.script(job.samples, job.signals))
             (self.folder / f"{n}.hex").write_text("\n".join(lines) + "\n")
             played.append({"pressure": job.pressure, "clocks": 4 * len(lines) + job.patience})
         logs = [self.folder / f"{n}.log" for n in range(len(jobs))]
@@ -129,7 +132,7 @@ class Simulation:
         for job, want, log in zip(jobs, expected, logs, strict=True):
             if not log.exists():
                 raise AssertionError(f"not run: {(self.folder / 'run.log').read_text()[-2000:]}")
-            if found := difference(want.log(job.samples), log):
+            if found := difference(want.log(job.samples, job.signals), log):
                 raise Difference(f"{job.name}, {found}\nreplay: {job.replay}")
         return logs
 
@@ -200,11 +203,14 @@ def _verilator() -> list[str]:
 
 @cache
 def core(seed: int) -> tuple[ChipSpec, tuple[strategies.ModelChoice, ...], MemoryMap]:
-    """The chip with that number, the models it carries, and its memory map."""
+    """The chip with that number, the models it carries, and its memory map; odd ones learn."""
     rng = np.random.default_rng([1, seed])
     spec, pool = strategies.random_core(rng)
     models = tuple(m.datapath(spec.state_bits, spec.accumulator_bits, o) for m, o in pool)
-    return spec, pool, MemoryMap(spec.carrying(models), models)
+    rules: tuple[LearningPath, ...] = ()
+    if seed % 2:
+        rules = strategies.random_rules(np.random.default_rng([5, seed]), spec)
+    return spec, pool, MemoryMap(spec.carrying(models, rules), models, rules)
 
 
 def random_job(chip: int, seed: int, ticks: int, first: int) -> Job:
@@ -220,13 +226,25 @@ def random_job(chip: int, seed: int, ticks: int, first: int) -> Job:
         neurons = map.chip.neurons if full else int(rng.integers(1, map.chip.neurons + 1))
         with suppress(SpikefabError):  # too much for the chip's memories: draw another
             program = strategies.random_program(
-                rng, neurons=neurons, full=full, cores=1, on=(spec, pool), populations=4
+                rng, neurons=neurons, full=full, cores=1, on=(spec, pool), populations=4,
+                plastic=3 if map.rules else 0, rules=map.rules,
             )
+            map.contents(core_images(program)[0], 0)
     pressure = int(np.random.default_rng([4, chip, seed]).choice([0, 0, 8, 1]))
     return Job(
         f"chip {chip}, program {seed}", program, [events(chip, seed, program, ticks)], pressure,
         f"python tests/rtl/cosim.py {chip} {first} {seed - first + 1} {ticks}",
+        signals(chip, seed, program, ticks),
     )  # fmt: skip
+
+
+def signals(chip: int, seed: int, program: Program, ticks: int) -> Signals:
+    """Values of the signals of each tick."""
+    rng = np.random.default_rng([6, chip, seed])
+    return [
+        {name: strategies.integer_in(rng, s.lo, s.hi) for name, s in program.signals.items()}
+        for _ in range(ticks)
+    ]
 
 
 def events(chip: int, seed: int, program: Program, ticks: int) -> Ticks:
@@ -313,7 +331,8 @@ def sources() -> str:
     digest = hashlib.sha256()
     package, tests = Path(spikefab.__file__).parent, Path(__file__).parents[1]
     files = [*package.glob("rtl/*.py"), *package.glob("compiler/ir/*.py")]
-    files += [tests / name for name in ("strategies.py", "rtl/cosim.py", "rtl/expected.py")]
+    mine = ("strategies.py", "rtl/cosim.py", "rtl/expected.py", "rtl/learnt.py")
+    files += [tests / name for name in mine]
     for file in sorted(files):
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

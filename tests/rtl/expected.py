@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from learnt import Learnt
 from spikefab.compiler.ir import cycles
 from spikefab.compiler.ir.cores import CorePopulation, Row
 from spikefab.compiler.ir.machine import Machine
@@ -23,22 +24,23 @@ from spikefab.rtl.testbench import (
 )
 
 FIRST_SUM = 2  # clock of Deliver in which the first sum can be written, latencies apart
-CHANGING = ("registers", "state", "phases", "pending")  # besides accumulators, what a run changes
-
 Ticks = Sequence[Mapping[int, int]]  # payload by source, of each tick
+Signals = Sequence[Mapping[str, int]]  # values of the signals, of each tick
 
 
 class Expectation:
     """One program on one core: the script of a run, and the log it must give.
 
     A run is a list of samples, each of which begins with a restart and ends with reading the states
-    of all neurons. Before them a few accumulators are written and read. The memories may hold what
+    of all neurons; of programs that learn, all that learning keeps is read after each tick, and
+    restarts restore weights. Before them a few accumulators are written and read. The memories may hold what
     another program left.
     """
 
     def __init__(self, map: MemoryMap, program: Program) -> None:
         self.map, self.program, self.machine = map, program, Machine(program)
         self.image = self.machine.cores[0].image
+        self.learnt = Learnt(map.learn, self.machine) if map.learn else None
         self._value_digits = _digits(output_layout(map)["value"].width)
         self._neuron_digits = _digits(map.neuron_bits)
         self._sum_digits = _digits(map.chip.accumulator_bits)
@@ -55,7 +57,7 @@ class Expectation:
             p.first + n for p in self.image.populations if p.output >= 0 for n in range(p.size)
         }
 
-    def script(self, samples: Sequence[Ticks]) -> Iterator[str]:
+    def script(self, samples: Sequence[Ticks], signals: Signals = ()) -> Iterator[str]:
         """Load the program, run the samples."""
         contents = self.map.contents(self.image, self.program.seed)
         contents["pending"] = [0] * self.map.regions["pending"].entries
@@ -70,14 +72,32 @@ class Expectation:
                 first = slot << (self.map.word_bits + self.map.lane_bits)
                 sums = [0] * self.machine.cores[0].accumulators.shape[1]
                 yield from script_write(self.map, "accumulators", sums, first)
-            for events in sample:
+            for tick, events in enumerate(sample):
+                if tick < len(signals):
+                    yield from self._signals(signals[tick])
                 for source, payload in events.items():
                     for _, axon in self.machine._routes[source]:
                         yield script_event(axon, payload)
                 yield script_tick()
+                for region, first, count in self._read_back():
+                    yield from script_read(self.map, region, first, count)
             yield from script_read(self.map, "state", 0, self.image.neurons)
-            regions, slots = list(CHANGING), self._slots(len(sample))
+            regions, slots = list(self.map.changing), self._slots(len(sample))
+            if self.learnt:
+                regions.append("synapses")
         yield script_end()
+
+    def _signals(self, values: Mapping[str, int]) -> Iterator[str]:
+        if self.map.learn and self.map.learn.signals:
+            given = [values.get(name, 0) & 0xFFFF for name in self.map.learn.signals]
+            yield from script_write(self.map, "signals", given)
+
+    def _read_back(self) -> list[tuple[str, int, int]]:
+        """(region, first entry, how many) of all that learning keeps."""
+        if not self.learnt:
+            return []
+        found = self.learnt.regions()
+        return [(region.name, first, len(entries)) for region, first, entries in found]
 
     def _probed(self) -> list[int]:
         """What is written to the first accumulators: any bits."""
@@ -91,7 +111,9 @@ class Expectation:
         ahead = self.program.synapses.delays[-1] if ticks else chip.delay_slots
         return [(ticks + n) % chip.delay_slots for n in range(ahead)]
 
-    def log(self, samples: Sequence[Ticks]) -> Iterator[tuple[str, str]]:
+    def log(
+        self, samples: Sequence[Ticks], signals: Signals = ()
+    ) -> Iterator[tuple[str, str]]:
         """(where in the run, lines of the log), tick by tick, as the testbench writes them."""
         region = self.map.regions["accumulators"]
         read = [units(region, [x])[: region.units] for x in self._probed()]
@@ -99,22 +121,40 @@ class Expectation:
         yield "the accumulators read back", "".join(lines)
         for number, sample in enumerate(samples):
             where = f"sample {number}, " if len(samples) > 1 else ""
-            self.machine.restart()
+            self._restart()
             for tick, events in enumerate(sample):
-                yield f"{where}tick {tick}", "".join(f"{line}\n" for line in self._tick(events))
+                given = signals[tick] if tick < len(signals) else {}
+                lines = self._tick(events, given)
+                yield f"{where}tick {tick}", "".join(f"{line}\n" for line in lines)
             lines = (f"M {unit:04x}\n" for unit in self._states())
             yield f"{where}the states read back", "".join(lines)
 
-    def _tick(self, events: Mapping[int, int]) -> Iterator[str]:
+    def _restart(self) -> None:
+        self.machine.restart(weights=bool(self.learnt))
+        self.image = self.machine.cores[0].image
+        if self.learnt:
+            self.learnt = Learnt(self.learnt.map, self.machine)
+
+    def _tick(self, events: Mapping[int, int], signals: Mapping[str, int]) -> Iterator[str]:
         for source, payload in events.items():
             self.machine._send(source, payload)
         yield from self._deliver()
-        (clocks,), spikes, values = self.machine.step_tick([])
+        before, tick = self.learnt.before_tick() if self.learnt else {}, self.machine.tick
+        given = [signals.get(name, 0) for name in self.program.signals]
+        (clocks,), spikes, values = self.machine.step_tick(list(events.items()), given)
         yield self._report(1, clocks[0])
         yield from self._update(spikes, values)
         yield self._report(2, clocks[1])
+        if self.learnt:
+            yield self._report(2, clocks[2])
         yield from self._emit(spikes, values)
         yield self._report(3, clocks[3])
+        if self.learnt:
+            self.learnt.after_tick(tick, before, spikes)
+            for region, _, entries in self.learnt.regions():
+                stored = self.map.regions[region.name]
+                for unit in (u for x in entries for u in units(stored, [x])[: stored.units]):
+                    yield f"M {unit:04x}"
 
     def _report(self, phase: int, clocks: int) -> str:
         return f"O {phase} {0:0{self._neuron_digits}x} {clocks:0{self._value_digits}x}"
@@ -126,6 +166,8 @@ class Expectation:
         walked = FIRST_SUM + 2 * chip.memory_latency + chip.accumulate_latency
         for axon in sorted(core.pending):
             row, words = self.image.rows[axon], self._rows[axon]
+            if row.plastic >= 0:
+                words = self._words(row)
             cost = len(words) + (0 if row.follows else cycles.row_gap(chip))
             for _ in range(core.pending[axon]):
                 clock = walked + 1 + axon // cycles.PENDING_WORD

@@ -24,6 +24,7 @@ from spikefab.compiler.ir.memory_map import PHASE_BITS, MemoryMap
 from spikefab.compiler.ir.region import UNIT, Region
 from spikefab.rtl import core as core_module
 from spikefab.rtl import emit as emit_module
+from spikefab.rtl import host as host_module
 from spikefab.rtl.deliver import struct
 
 Load = tuple[str, int, int, Value]  # region, entry, unit, data
@@ -40,7 +41,7 @@ class HostHarness(wiring.Component):
         self.map, self.block = map, block
         super().__init__(
             {
-                "memory": In(core_module.MemoryPort(map.address_bits)),
+                "memory": In(host_module.MemoryPort(map.address_bits)),
                 "events": In(stream.Signature(emit_module.event_layout(map))),
                 "start": In(1),
                 "rest": Out(1),
@@ -76,7 +77,7 @@ class HostHarness(wiring.Component):
             m.d.sync += [known.eq(1), value.eq(Mux(counter, 0, memory.write_data))]
         with m.If((given & changing) | started):
             m.d.sync += known.eq(0)
-        clocks = core_module.read_clocks(self.map.chip)
+        clocks = host_module.read_clocks(self.map.chip)
         watched = read & here & known
         slow = 3 + take_clocks(self.map.chip)
         due = Mux(late, later(m, value, slow), later(m, value, clocks))

@@ -1,0 +1,206 @@
+"""The host's port to the memories of a core, between ticks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from ..compiler.ir.chip import ChipSpec
+from ..compiler.ir.cycles import take_clocks
+from ..compiler.ir.region import UNIT
+from .accumulators import Accumulators
+from .memories import RegionMemory, later
+from .primitives import SinglePortMemory
+from .traces import Traces
+
+if TYPE_CHECKING:
+    from .core import Core
+
+TABLES = ("pending", "populations", "phases")  # small regions that share a memory
+
+
+def read_clocks(chip: ChipSpec) -> int:
+    """Clocks from an accepted read to its data, but of an accumulator."""
+    return 3 + chip.memory_latency
+
+
+class MemoryPort(wiring.Signature):
+    """The host's port to everything a core holds, 16 bits at a time.
+
+    An access is taken in a clock with `ready`, which is when the core is between ticks and no
+    accumulator is being read or written; what is read comes with `read_valid`, `read_clocks` later
+    (of an accumulator three after `take_clocks`). Addresses are `MemoryMap.address`.
+    """
+
+    def __init__(self, address_bits: int) -> None:
+        super().__init__(
+            {
+                "address": Out(address_bits),
+                "write": Out(1),
+                "read": Out(1),
+                "write_data": Out(UNIT),
+                "ready": In(1),
+                "read_data": In(UNIT),
+                "read_valid": In(1),
+            }
+        )
+
+
+class Host:
+    """The memory port: an access is registered, done in the next clock, its data muxed after.
+
+    active: in this clock an access is done; asked: in this clock one is taken. An accumulator is
+    accessed through its own pipeline (`take`, `store`, `clear`, `given`, at `place`): it is read,
+    or cleared and, when that has gone through, written.
+    """
+
+    def __init__(
+        self, m: Module, core: Core, memories: Mapping[str, RegionMemory | Traces],
+        tables: RegionMemory,
+        accumulators: Accumulators, synapses: SinglePortMemory, synapse_word: Value,
+    ) -> None:  # fmt: skip
+        map, port = core.map, core.memory
+        self.names = list(map.regions)
+        self.active, self.asked = Signal(), Signal()
+        self.offset = Signal(map.offset_bits, reset_less=True)
+        self.data = Signal(UNIT, reset_less=True)
+        self._region = Signal(range(max(2, len(self.names))), reset_less=True)
+        self._write = Signal(reset_less=True)
+        self.shown = {name: Signal(UNIT, name=f"shown_{name}") for name in self.names}
+        self.take, self.store, self.clear, self.given = Signal(), Signal(), Signal(), Signal(UNIT)
+        self.busy = Signal()  # an accumulator is being accessed
+        self.place = Signal(map.slot_bits + map.word_bits + map.lane_bits)
+        m.d.comb += [
+            port.ready.eq(core.idle & ~core.start),
+            self.asked.eq(port.ready & (port.write | port.read)),
+        ]
+        # Decoded in the clock before, as the memories are far.
+        number = port.address[map.offset_bits :]
+        self._writes = {name: Signal(name=f"host_write_{name}") for name in self.names}
+        m.d.sync += [
+            self.active.eq(self.asked),
+            *(
+                write.eq(self.asked & port.write & (number == n))
+                for n, write in enumerate(self._writes.values())
+            ),
+        ]
+        with m.If(port.ready):
+            m.d.sync += [
+                self.offset.eq(port.address[: map.offset_bits]),
+                self._region.eq(port.address[map.offset_bits :]),
+                self._write.eq(port.write),
+                self.data.eq(port.write_data),
+            ]
+        for name, memory in memories.items():
+            unit_bits = map.regions[name].unit_bits
+            m.d.comb += [
+                memory.host.active.eq(self.active),
+                memory.host.entry.eq(self.offset[unit_bits:]),
+                memory.host.unit.eq(self.offset[:unit_bits]),
+                memory.host.data.eq(self.data),
+                memory.host.write.eq(self.write(name)),
+                self.shown[name].eq(memory.host_data),
+            ]
+        half = len(tables.address) - 1
+        phases, populations = self._is("phases"), self._is("populations")
+        m.d.comb += [
+            tables.host.active.eq(self.active),
+            tables.host.entry.eq(
+                Cat(
+                    self.offset[: half - 1],
+                    Mux(phases | populations, phases, self.offset[half - 1]),
+                    phases | populations,
+                )
+            ),
+            tables.host.data.eq(self.data),
+            tables.host.write.eq(Cat(self.write(name) for name in TABLES).any()),
+            *(self.shown[name].eq(tables.host_data) for name in TABLES),
+        ]
+        late = self._accumulators(m, core, accumulators)
+        self._synapses(m, core, synapses, synapse_word)
+        # In two steps, as the synapses' memory is slow and far.
+        wait = map.chip.memory_latency
+        region = later(m, self._region, wait, "host_region")
+        others = {name: shown for name, shown in self.shown.items() if name != "synapses"}
+        padded = [others.get(name, self.shown["registers"]) for name in self.names]
+        chosen = Signal(UNIT, name="host_chosen", reset_less=True)
+        word = later(m, self.shown["synapses"], 1, "host_word")
+        m.d.sync += chosen.eq(Array(padded)[region])
+        of_synapses = later(m, region == self._number("synapses"), 1, "host_synapses")
+        m.d.sync += port.read_data.eq(Mux(of_synapses, word, chosen))
+        valid = self.active & ~self._write & ~self._is("accumulators")
+        for n in range(read_clocks(map.chip) - 1):
+            after = Signal(name=f"host_read{n}")
+            m.d.sync += after.eq(valid)
+            valid = after
+        m.d.comb += port.read_valid.eq(valid | late)
+
+    def _number(self, name: str) -> int:
+        return self.names.index(name)
+
+    def _is(self, name: str) -> Value:
+        return self._region == self._number(name)
+
+    def write(self, name: str) -> Signal:
+        """Whether this clock writes a region."""
+        return self._writes[name]
+
+    def _accumulators(self, m: Module, core: Core, accumulators: Accumulators) -> Value:
+        """An access goes round once to be read or cleared, and again to be written. Returns
+        whether in this clock the port shows what was read."""
+        map = core.map
+        latency = map.chip.accumulate_latency
+        region = map.regions["accumulators"]
+        clock = Signal(range(2 * latency + 2))
+        number = core.memory.address[map.offset_bits :]
+        asked = self.asked & (number == self._number("accumulators"))
+        chosen, again = Signal(), Signal()
+        with m.If(asked):
+            m.d.sync += self.busy.eq(1)
+        with m.Elif(clock == 2 * latency):
+            m.d.sync += self.busy.eq(0)
+        giving = later(m, again, take_clocks(map.chip) - 2, "giving")
+        m.d.sync += [
+            chosen.eq(asked),
+            again.eq(clock == latency - 1),
+            clock.eq(Mux(self.busy, clock + 1, 0)),
+            self.given.eq(Mux(self._write & giving, self.data, 0)),
+        ]
+        parts = [accumulators.current[n * UNIT :][:UNIT] for n in range(region.units)]
+        unit = self.offset[: region.unit_bits]
+        m.d.comb += [
+            self.take.eq(chosen | again),
+            self.store.eq(self._write & self.take),
+            self.clear.eq(chosen),
+            self.place.eq(self.offset[region.unit_bits :]),
+            self.shown["accumulators"].eq(Array(parts)[unit] if region.units > 1 else parts[0]),
+        ]
+        return ~self._write & (clock == 2 + take_clocks(map.chip))
+
+    def _synapses(
+        self, m: Module, core: Core, synapses: SinglePortMemory, word: Value
+    ) -> None:
+        map = core.map
+        region = map.regions["synapses"]
+        unit = self.offset[: region.unit_bits]
+        mask = Signal(region.units, name="synapse_mask")
+        m.d.sync += mask.eq(
+            Cat(core.memory.address[: region.unit_bits] == n for n in range(region.units))
+        )
+        m.d.comb += [
+            synapses.write_data.eq(Cat(*[self.data] * region.units)),
+            synapses.write_mask.eq(mask),
+            synapses.write.eq(self.write("synapses")),
+        ]
+        with m.If(self.active):
+            m.d.comb += synapses.address.eq(self.offset[region.unit_bits :])
+        there = later(m, unit, map.chip.memory_latency, "host_unit")
+        parts = [word[n * UNIT : (n + 1) * UNIT] for n in range(region.units)]
+        parts += [parts[-1]] * ((1 << region.unit_bits) - region.units)
+        m.d.comb += self.shown["synapses"].eq(
+            Array(parts)[there] if region.units > 1 else parts[0]
+        )

@@ -1,0 +1,271 @@
+"""Learn: scans the axons in use, and takes the rows that may change through the synapse pipelines.
+
+The scan goes through three stages, `memory_latency` clocks apart: an axon's number; whose row it
+is; its descriptor, trace, events and projection. There a row that is to be visited is held, for the
+clocks of its visit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.lib import data, wiring
+from amaranth.lib.wiring import In, Out
+
+from ..compiler.ir.chip import learn_latencies
+from ..compiler.ir.cycles import PENDING_WORD, least_visit
+from ..compiler.ir.memory_map import MemoryMap
+from ..compiler.ir.plastic import DENSE, SPARSE
+from ..compiler.ir.region import field_bits
+from ..compiler.ir.rule import LearningPath
+from .deliver import struct
+from .memories import later
+from .pipeline import Pipeline, field, signed_as
+from .primitives import Target
+from .synapse_words import SynapseWords, Visited
+
+SCANNED = ("plastic", "rows", "projections", "pre", "history", "awake")  # memories of the scan
+WRITTEN = ("pre", "history", "awake")
+
+
+class Learn(wiring.Component):
+    """Visits the rows that are active.
+
+    start: one clock; done: high in the last clock; axons: in use; spiked: whether any neuron of the
+    core did in this tick; due: of each population, whether it updated. Memories of the scan and the
+    pending set go on with `advance`; `synapse_data` comes `memory_latency` after its address, and
+    so does `post_data` of the post side's banks.
+    """
+
+    def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
+        assert map.learn is not None
+        self.map, self.learn, self.target = map, map.learn, target
+        regions, learn = map.regions, map.learn
+        words = range(max(2, regions["pending"].entries))
+        post = max(2, -(-regions["post"].entries // learn.width))
+        members: dict[str, Any] = {
+            "start": In(1),
+            "done": Out(1),
+            "axons": In(range(map.chip.axons + 1)),
+            "spiked": In(1),
+            "due": In(map.chip.populations),
+            "random_word": In(32),
+            "signals": In(data.ArrayLayout(16, max(1, len(learn.signals)))),
+            "advance": Out(1),
+            "pending_address": Out(words),
+            "pending_data": In(PENDING_WORD),
+            "pending_clear": Out(1),
+            "pending_clear_address": Out(words),
+            "synapse_address": Out(dict(regions["rows"].fields)["address"]),
+            "synapse_data": In(regions["synapses"].bits),
+            "synapse_write": Out(1),
+            "synapse_written": Out(regions["synapses"].bits),
+            "post_addresses": Out(data.ArrayLayout((post - 1).bit_length(), learn.width)),
+            "post_data": In(data.ArrayLayout(regions["post"].bits, learn.width)),
+        }
+        self.scanned = tuple(name for name in SCANNED if name in regions)
+        for name in self.scanned:
+            entries = range(max(2, regions[name].entries))
+            members |= {f"{name}_address": Out(entries), f"{name}_data": In(regions[name].bits)}
+            if name in WRITTEN:
+                members |= {
+                    f"{name}_write": Out(1), f"{name}_write_address": Out(entries),
+                    f"{name}_written": Out(regions[name].bits),
+                }  # fmt: skip
+        super().__init__(members)
+
+    def elaborate(self, platform: object) -> Module:
+        """The scan, the pre side, then the words of visited rows."""
+        m = Module()
+        regions = self.learn.regions
+        row = data.View(struct(self.map.regions["rows"].fields), self.rows_data)
+        extent = struct(self.map.row_extent)
+        extent_of = data.View(extent, row.extent[: extent.size])
+        projection = data.View(struct(regions["projections"].fields), self.projections_data)
+        rule = projection.rule if self.learn.rule_bits else Const(0)
+        words = Mux(row.sparse, row.extent, extent_of.words)
+        holding, visit = Signal(), Signal()
+        fresh, learns, axon = self._scan(m, holding, visit)
+        event = self._event(m, fresh, projection, axon)
+
+        population = projection.population if self.map.chip.populations > 1 else Const(0)
+        moves = learns & self.due.bit_select(population, 1)
+        resting = (self.pre_data == 0) if "pre" in regions else Const(1)
+        awake = self.awake_data if "awake" in regions else Const(0)
+        p = projection
+        quiet = (p.without_spikes & ~self.spiked) | (p.at_rest & resting)
+        quiet |= p.at_rest_without_spikes & resting & ~self.spiked
+        m.d.comb += visit.eq(moves & p.on & (event | awake | ~quiet))
+        self._hold(m, holding, visit, words, row.sparse, rule)
+        traces = self._pre(m, fresh & moves, projection, rule, event, axon)
+
+        begin = extent_of.begin
+        visited = Visited(
+            fresh & visit, axon, row.address, words, begin, row.sparse, projection, rule, event,
+            self.pre_data if "pre" in regions else Const(0), traces,
+        )  # fmt: skip
+        signals = {name: self.signals[n] for n, name in enumerate(self.learn.signals)}
+        through = SynapseWords(
+            m, self.map, self.target, visited, self.synapse_data,
+            [self.post_data[n] for n in range(self.learn.width)], signals, self.random_word,
+        )  # fmt: skip
+        m.d.comb += [
+            self.synapse_address.eq(through.address),
+            self.synapse_write.eq(through.write),
+            self.synapse_written.eq(through.written),
+            *(self.post_addresses[n].eq(x) for n, x in enumerate(through.post_addresses)),
+        ]
+        if "awake" in regions:
+            m.d.comb += [
+                self.awake_write.eq(through.awake_write),
+                self.awake_write_address.eq(through.awake_axon),
+                self.awake_written.eq(through.awake),
+            ]
+        return m
+
+    def _scan(self, m: Module, holding: Signal, visit: Signal) -> tuple[Value, Value, Value]:
+        """An axon per clock in which the stages go on: of the one in the last stage, whether this
+        is its first clock there, whether its row is plastic, its number."""
+        wait = self.map.chip.memory_latency
+        running, at = Signal(), Signal.like(self.axons)
+        there: list[Value] = [Signal(name=f"there{n}") for n in range(2 * wait + 1)]
+        ends: list[Value] = [Signal(name=f"end{n}") for n in range(2 * wait + 1)]
+        bits = len(self.pending_address) + PENDING_WORD.bit_length() - 1
+        axon: list[Value] = [Cat(at, Const(0, bits))[:bits]]
+        axon += [Signal(bits, name=f"axon{n}", reset_less=True) for n in range(2 * wait)]
+        plastic: list[Value] = [self.plastic_data != 0]
+        plastic += [Signal(name=f"plastic{n}", reset_less=True) for n in range(wait)]
+        m.d.comb += [
+            there[0].eq(running & (at != self.axons)), ends[0].eq(running & (at == self.axons)),
+        ]  # fmt: skip
+        with m.If(self.advance):
+            m.d.sync += at.eq(at + there[0])
+            for chain in (there, ends, axon, plastic):
+                m.d.sync += [b.eq(a) for a, b in itertools.pairwise(chain)]
+        with m.If(self.start):
+            m.d.sync += running.eq(1)
+        m.d.comb += [
+            self.plastic_address.eq(at),
+            self.projections_address.eq(self.plastic_data - 1),
+            *(
+                getattr(self, f"{name}_address").eq(axon[wait])
+                for name in self.scanned if name not in ("plastic", "projections")
+            ),
+            self.pending_address.eq(axon[2 * wait - 1][PENDING_WORD.bit_length() - 1 :]),
+            # The last axon of a word of the pending set is done with it.
+            self.pending_clear.eq(there[-1] & self.advance & (
+                ~there[-2] | axon[-1][: PENDING_WORD.bit_length() - 1].all()
+            )),
+            self.pending_clear_address.eq(axon[-1][PENDING_WORD.bit_length() - 1 :]),
+        ]  # fmt: skip
+
+        # Done when the last word is written.
+        drain = least_visit(self.map.chip)
+        draining, left = Signal(), Signal(range(drain))
+        with m.If(draining):
+            m.d.sync += left.eq(left - 1)
+        with m.Elif(ends[-1]):
+            m.d.sync += [draining.eq(1), left.eq(drain - 1)]
+        m.d.comb += self.done.eq(draining & (left == 0))
+        with m.If(self.done):
+            m.d.sync += [draining.eq(0), running.eq(0), at.eq(0), Cat(ends[1:]).eq(0)]
+        return there[-1] & ~holding, there[-1] & plastic[-1], axon[-1]
+
+    def _event(self, m: Module, fresh: Value, projection: Any, axon: Value) -> Value:
+        """Whether an event comes to the row's synapses in this tick; the history moves."""
+        now = Signal(name="event_now")
+        m.d.comb += now.eq(
+            self.pending_data.bit_select(axon[: PENDING_WORD.bit_length() - 1], 1)
+        )
+        if "history" not in self.learn.regions:
+            return now
+        m.d.comb += [
+            self.history_write.eq(fresh),
+            self.history_write_address.eq(axon),
+            self.history_written.eq(Cat(now, self.history_data)),
+        ]
+        return Cat(now, self.history_data).bit_select(projection.delay, 1)
+
+    def _hold(
+        self, m: Module, holding: Signal, visit: Signal, words: Value, sparse: Value, rule: Value
+    ) -> None:
+        """A row that is visited stays for its clocks (`cycles.visit_clocks`)."""
+        learn, least = self.learn, least_visit(self.map.chip)
+        most = max(learn.planes(r, kind) for r in learn.rules for kind in (DENSE, SPARSE))
+        slots = Signal(len(words) + 1 + (most + 1).bit_length())
+        m.d.comb += slots.eq(words + 1)
+        for n, r in enumerate(learn.rules):
+            for kind in (DENSE, SPARSE):
+                planes = learn.planes(r, kind)
+                if planes:
+                    with m.If((rule == n) & (sparse == (kind == SPARSE))):
+                        m.d.comb += slots.eq((words + 1) * (planes + 1))
+        left = Signal(range(max(least, 2 << len(slots))))
+        clocks = Signal.like(left)
+        m.d.comb += clocks.eq((slots << 1) - 1)
+        m.d.comb += self.advance.eq(Mux(holding, left == 0, ~visit))
+        with m.If(holding):
+            m.d.sync += [left.eq(left - 1), holding.eq(left != 0)]
+        with m.Elif(visit):
+            m.d.sync += [left.eq(Mux(clocks < least - 1, least - 1, clocks)), holding.eq(1)]
+
+    def _pre(
+        self, m: Module, moves: Value, projection: Any, rule: Value, event: Value, axon: Value
+    ) -> list[Mapping[str, Value]]:
+        """Moves the traces of an axon; those of each rule as they are then."""
+        rules, regions = self.learn.rules, self.learn.regions
+        if "pre" not in regions:
+            return [{} for _ in rules]
+        latency, _ = learn_latencies(rules)
+        write: Value = moves
+        for n in range(latency):
+            m.d.sync += (after := Signal(name=f"moving{n}")).eq(write)
+            write = after
+        m.d.comb += [
+            self.pre_write.eq(write),
+            self.pre_write_address.eq(later(m, axon, latency, "moved_axon")),
+        ]
+        rule_then = later(m, rule, latency, "moved_rule")
+        written = {
+            name: Signal(place.width, name=f"new_{name}")
+            for name, place in struct(regions["pre"].fields)
+        }
+        m.d.comb += self.pre_written.eq(Cat(written.values()))
+        found: list[Mapping[str, Value]] = []
+        for number, r in enumerate(rules):
+            moved = self._moved(m, number, r, projection, event, latency) if r.pre else {}
+            with m.If(rule_then == number):
+                m.d.comb += [
+                    written[f"x{n}"].eq(moved[name]) for n, name in enumerate(sorted(r.pre))
+                ]
+            found.append(moved)
+        return found
+
+    def _moved(
+        self, m: Module, number: int, rule: LearningPath, projection: Any, event: Value,
+        latency: int,
+    ) -> Mapping[str, Value]:  # fmt: skip
+        """A rule's traces of the pre side after this tick, `latency` clocks later."""
+        pipeline = Pipeline(rule.pre_outputs, self.target)
+        m.submodules[f"pre{number}"] = pipeline
+        spare = latency - pipeline.latency
+        given = {"pre.event": event}
+        traces = data.View(struct(self.learn.regions["pre"].fields), self.pre_data)
+        for n, (name, interval) in enumerate(sorted(rule.pre.items())):
+            given[f"pre.{name}"] = traces[f"x{n}"][: field_bits(*interval)]
+        formats = self.learn.synapse_parameters(rule)
+        for n, (name, interval) in enumerate(sorted(formats.items())):
+            given[f"parameter.{name}"] = projection[f"p{n}"][: field_bits(*interval)]
+        for name, raw in given.items():
+            if field(name) in pipeline.arrivals:
+                value = later(m, raw, spare + pipeline.arrivals[field(name)], f"{field(name)}_")
+                m.d.comb += pipeline.inputs[field(name)].eq(signed_as(pipeline, name, value))
+        moved = {}
+        for name, interval in rule.pre.items():
+            output = Value.cast(pipeline.outputs[field(f"next.{name}")])
+            left = pipeline.latency - pipeline.departures[field(f"next.{name}")]
+            moved[name] = later(m, output, left, f"next_{name}_")[: field_bits(*interval)]
+        return moved
