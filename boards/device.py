@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import islice
 from types import TracebackType
 from typing import Any
@@ -23,9 +23,12 @@ from ..compiler.ir.device import (
     Signals,
     check_values,
     deliveries,
+    no_signals,
     recorded_state,
+    signal_ticks,
 )
 from ..compiler.ir.errors import SpikefabError
+from ..compiler.ir.learn import plastic_part, plastic_range
 from ..compiler.ir.link import (
     KIND_SHIFT,
     LONG,
@@ -39,15 +42,17 @@ from ..compiler.ir.link import (
 )
 from ..compiler.ir.memory_map import MemoryMap, core_map
 from ..compiler.ir.program import MappedPopulation, Program
-from ..compiler.ir.region import Region, units
+from ..compiler.ir.region import units
 from ..compiler.ir.spikes import Recording
 from ..compiler.ir.stepped import SteppedRun
 from ..compiler.ir.synapses import pack
 from ..compiler.ir.validate import check_accumulators
+from .damage import Damage, damage_of
+from .learned import Learned
 from .link import Link
 from .replies import Replies
 
-CHANGING = ("registers", "state", "phases", "pending")  # what a run changes, besides accumulators
+LEARNT = ("synapses", "projections")  # what learning changes, and whether it is on
 LARGEST_COUNT = 0xFFFF  # of one command
 PIECE = 512  # words that are loaded before a slot of sums is cleared
 LEAST_FILL = 8  # words alike that are worth a command of their own
@@ -154,26 +159,42 @@ class BoardDevice(Device):
         (self._image,) = core_images(program)
         self._contents = map.contents(self._image, program.seed)
         self._contents["pending"] = [0] * map.regions["pending"].entries
-        self._axons = {source: n for n, source in enumerate(self._image.sources.tolist())}
+        self._axons = defaultdict[int, list[int]](list)  # of each source that reaches something
+        for axon, source in enumerate(self._image.sources.tolist()):
+            self._axons[source].append(axon)
+        self._learned = None
+        if map.learn:
+            self._learned = Learned(program, map, self._image, self._read, self._write)
         self._spiking = [
             program.models[p.model].spikes for p in program.populations for _ in range(p.size)
         ]
 
     def restart(self, weights: bool = False) -> None:
-        """Restore initial state, accumulators, pending events and seed; weights if asked."""
-        if self.program is not self._original and weights:
+        """Restore initial state, accumulators, pending events, traces and seed; weights if asked.
+
+        Whether a projection learns stays as it is.
+        """
+        if weights and (self._learned or self.program is not self._original):
             self._place(self._original, self._map)
             self._write("synapses", self._contents["synapses"])
         # Sums wait no longer than the longest delay: an update takes those of its tick.
-        self._restore(range(self._tick, self._tick + self.program.synapses.delays[-1] + 1))
+        self._restore(range(self._tick, self._tick + self._longest_delay + 1))
+
+    @property
+    def _longest_delay(self) -> int:
+        return max([self.program.synapses.delays[-1], *(q.delay for q in self.program.plastic)])
 
     def _restore(self, ticks: Iterable[int]) -> None:
         """What a run changes, as the program has it; sums may wait for these ticks."""
-        for region in CHANGING:
+        for region in self._map.changing:
             self._write(region, self._contents[region])
+        if self._learned:
+            self._learned.restart()
+        self._late = no_signals(self.program)
         for slot in sorted({tick % self._map.chip.delay_slots for tick in ticks}):
             self._clear(slot)
-        self._tick = self._spiked = 0
+        self._tick = 0
+        self._spiked: int | None = 0  # in the tick before, if that is known
 
     def _clear(self, slot: int) -> None:
         """The sums of a slot."""
@@ -197,12 +218,19 @@ class BoardDevice(Device):
         run = SteppedRun(program, given, record, 0 if given.batch else self._tick, drain)
         self._output_spikes(run.recorded)
         replies = Replies(self, run)
+        learned = self._learned
         with self.link.unbroken():
+            weights = learned.words() if learned and given.batch else []
             replies.begin()
             for sample in range(given.samples):
                 if given.batch:
-                    self.restart()
+                    self._begin_anew(weights)
+                told, self._late = signal_ticks(
+                    program, given, sample, run.base, run.begin, run.end, self._late
+                )
                 for tick in range(run.begin, run.end):
+                    if learned:
+                        learned.signals(told[tick - run.begin].tolist())
                     events = run.events(sample, tick)
                     replies.expect(sample, tick, events, self._send_tick(events))
                     for number, _ in run.due(tick):
@@ -216,29 +244,33 @@ class BoardDevice(Device):
                     progress(sample + 1, given.samples)
             replies.finish()
         if given.batch:
-            self.restart()
+            self._begin_anew(weights)
         return run.recording(replies.counters, self.counts, replies.digests)
+
+    def _begin_anew(self, weights: Sequence[int]) -> None:
+        """Restart with these words of plastic weights."""
+        self.restart()
+        if self._learned:
+            self._learned.restore(weights)
 
     def _send_tick(self, events: Sequence[tuple[int, int]]) -> bytes:
         """Send a tick with its events; returns what of it goes into the digest."""
         words = []
         for source, payload in events:
-            axon = self._axons.get(source)
-            if axon is None:
-                continue  # it reaches nothing
-            if payload == 1:
-                words.append(axon)
-            else:
-                words += [LONG | axon, payload]
+            for axon in self._axons.get(source, ()):
+                words += [axon] if payload == 1 else [LONG | axon, payload]
         words.append(Kind.TICK << KIND_SHIFT)
         given = np.array(words, np.uint16)
         self.link.send(given)
         return given.astype("<u2").tobytes()
 
     def read(self, name: str) -> NDArray[np.int32]:
-        """State ``population.variable`` [size], or ``weights`` in the order of flat rows."""
+        """State ``population.variable`` [size], ``weights`` of fixed synapses in the order of flat
+        rows, or ``projection.variable`` of a plastic projection (see `Machine.read`)."""
         if name == "weights":
             return self._weights()
+        if self._learned and (part := plastic_part(self.program, name)):
+            return self._learned.read(*part)
         (number, variable), *_ = recorded_state(self.program, [name])
         p = self.program.populations[number]
         return self._variable(self._read("state", p.first, p.size), p, variable)
@@ -257,7 +289,15 @@ class BoardDevice(Device):
             )
             check_accumulators(changed, "the weights written")
             self._place(changed, self._map)
-            self._write("synapses", self._contents["synapses"])
+            words = self._contents["synapses"]
+            for row in self._image.rows:
+                if row.plastic < 0:
+                    end = row.address + row.words
+                    self._write("synapses", words[row.address : end], row.address)
+            return
+        if self._learned and (part := plastic_part(program, name)):
+            check_values(given, *plastic_range(program, *part), name)
+            self._learned.write(*part, given)
             return
         (number, variable), *_ = recorded_state(program, [name])
         p = program.populations[number]
@@ -286,15 +326,16 @@ class BoardDevice(Device):
     def pending(self) -> dict[int, int]:
         """Events of the next tick: payload by source, of those that reach something."""
         chip = self.program.chip
-        words = self._read("pending", 0, -(-len(self._axons) // cycles.PENDING_WORD))
+        count = len(self._image.sources)
+        words = self._read("pending", 0, -(-count // cycles.PENDING_WORD))
         axons = [
             cycles.PENDING_WORD * n + k for n, bits in enumerate(words)
             for k in range(cycles.PENDING_WORD) if bits >> k & 1
         ]  # fmt: skip
-        if axons and axons[-1] >= len(self._axons):
+        if axons and axons[-1] >= count:
             raise SpikefabError(
                 "a reply that cannot be", f"the board on {self.link.name}",
-                f"a pending event of axon {axons[-1]} of {len(self._axons)}", "load and run again",
+                f"a pending event of axon {axons[-1]} of {count}", "load and run again",
             )  # fmt: skip
         payloads = dict.fromkeys(axons, 1)
         if chip.payload_bits > 1 and axons:
@@ -317,38 +358,17 @@ class BoardDevice(Device):
 
     def intact(self) -> bool:
         """Whether the memories hold what a run leaves as it is, by their hash."""
-        return self._hash() == self._expected_hash()
+        return self._hash(stays=True) == self._expected_hash(stays=True)
 
     def damage(self) -> Damage | None:
         """The first thing in these memories that is not as the program has it."""
-        for region, entries in self._hashed():
+        for region, entries in self._hashed(stays=True):
             stored = self._map.regions[region]
             found = self._read(region, 0, len(entries))
             for n, (wanted, there) in enumerate(zip(entries, found, strict=True)):
                 if wanted != there:
-                    return self._damage(stored, n, wanted, there)
+                    return damage_of(self.program, self._map, self._image, stored, n, wanted, there)
         return None
-
-    def _damage(self, region: Region, n: int, wanted: int, there: int) -> Damage:
-        parts = self._fields(region, wanted), self._fields(region, there)
-        names = [name for name in parts[0] if parts[0][name] != parts[1].get(name)]
-        variable = " ".join([region.name.removesuffix("s"), *names[:1]])
-        held = (parts[0][names[0]], parts[1].get(names[0], 0)) if names else (wanted, there)
-        neuron = source = None
-        if region.name == "rows":
-            source = self.program.source_name(int(self._image.sources[n]))
-        elif region.name in ("routes", "parameter_index"):
-            neuron = self.program.neuron_name(self._image.first + n)
-        else:
-            variable = f"{variable} of entry {n}"
-        return Damage(variable, *held, neuron, source)
-
-    def _fields(self, region: Region, entry: int) -> dict[str, int]:
-        parts = region.unpack(entry)
-        if region.name == "rows" and not parts["sparse"]:
-            extent = Region("rows", 0, 0, self._map.row_extent)
-            parts |= extent.unpack(parts.pop("extent"))
-        return parts
 
     # Memories.
 
@@ -410,10 +430,10 @@ class BoardDevice(Device):
         self._ask(region, first, count)
         return self._answer(region, count)
 
-    def _hash(self) -> int:
+    def _hash(self, stays: bool = False) -> int:
         """CRC-32 of what the board's memories hold where a program stands."""
         self.link.send([word(Kind.COMMAND, Command.DIGEST)])
-        for region, entries in self._hashed():
+        for region, entries in self._hashed(stays):
             self._ask(region, 0, len(entries), Command.HASH)
         return self._digest()
 
@@ -423,15 +443,16 @@ class BoardDevice(Device):
         *_, low, high = self.link.receive(4)
         return low | high << WORD_BITS
 
-    def _hashed(self) -> Iterator[tuple[str, list[int]]]:
-        """What a run leaves as it is."""
+    def _hashed(self, stays: bool = False) -> Iterator[tuple[str, list[int]]]:
+        """What a load writes and a restart does not; stays: and neither runs nor hosts change."""
+        left = {*self._map.changing, *(LEARNT if stays and self._learned else ())}
         for region, entries in (self._contents | {"routes": self._told_routes}).items():
-            if region not in CHANGING and entries:
+            if region not in left and entries:
                 yield region, entries
 
-    def _expected_hash(self) -> int:
+    def _expected_hash(self, stays: bool = False) -> int:
         crc = 0
-        for region, entries in self._hashed():
+        for region, entries in self._hashed(stays):
             stored = self._map.regions[region]
             flat = np.array(units(stored, entries), "<u2").reshape(-1, 1 << stored.unit_bits)
             # Units that an entry has not read as its last.
@@ -447,19 +468,8 @@ class BoardDevice(Device):
     def _weights(self) -> NDArray[np.int32]:
         words = self._read("synapses", 0, len(self._contents["synapses"]))
         sparse = self._image.memory.sparse
-        return weights_of(self.program, SynapseMemory.unpack(words, sparse, self._map.chip))
-
-
-@dataclass(frozen=True)
-class Damage:
-    """What a memory of a board holds that it should not: where, by the network's names, and both
-    values."""
-
-    variable: str
-    expected: int
-    found: int
-    neuron: str | None = None
-    source: str | None = None
+        found = weights_of(self.program, SynapseMemory.unpack(words, sparse, self._map.chip))
+        return found[: self.program.synapses.count]
 
 
 def _access(command: Command, address: int, count: int) -> list[int]:

@@ -2,16 +2,16 @@
 
 Both run the same program on the same input. Spikes of all populations, values, states and clock
 cycles are compared in every tick: as recorded, or, where a board's chip has digests, by the digest
-of each tick. Pending events, and sums that wait in accumulators as far ahead as synaptic delays
-reach, are compared after every chunk of steps; a chunk is one step where delays keep sums waiting
-and there are no digests. A chunk in which there is a difference is run again, from the start, and
-compared step by step. All sums, weights, and on a board whatever else a run leaves as it is, are
+of each tick. Pending events, sums that wait in accumulators as far ahead as synaptic delays reach,
+and what learning keeps are compared after every chunk of steps; a chunk is one step where delays
+keep sums waiting and there are no digests. A chunk in which there is a difference is run again,
+from the start, and compared step by step. All sums, weights, and on a board whatever else a run leaves as it is, are
 compared before the first sample and after the last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiler.ir.cycles import PHASES
-from ..compiler.ir.device import Device, Inputs, Progress, deliveries
+from ..compiler.ir.device import Device, Inputs, Progress, Signals, deliveries
 from ..compiler.ir.digest import tick_digests
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.memory_map import core_map
@@ -95,6 +95,7 @@ def diff(
     spikes: Inputs = None,
     steps: int | None = None,
     *,
+    signals: Signals = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Run the program that both devices hold, and compare all that it does.
@@ -108,15 +109,15 @@ def diff(
             f"programs {program.hash[:8]} and {b.program.hash[:8]}", "diff",
             "the devices hold different programs", "load the same",
         )  # fmt: skip
-    given = deliveries(program, spikes, steps, None)
+    given = deliveries(program, spikes, steps, None, signals)
     trains = _trains(program, spikes)
     run = _Pair(program, a, b)
-    chunk = 1 if program.synapses.delays[-1] and not run.digests else CHUNK
+    chunk = 1 if run.delays and not run.digests else CHUNK
     total = -(-program.ticks(given.steps) // program.period) if given.steps else 0
     ticks = 0
     for sample in range(given.samples):
         mine = _of_sample(trains, sample)
-        run.restart()
+        run.restart(given.signals[sample])
         found = (run.kept(-1) if sample == 0 else None) or run.memories(-1)
         done = 0
         while found is None and done < total:
@@ -152,11 +153,33 @@ class _Pair:
             for variable in program.models[p.model].state
         ]  # fmt: skip
         self.digests = program.chip.digests and any(isinstance(d, BoardDevice) for d in (a, b))
+        self.delays = max([program.synapses.delays[-1], *(q.delay for q in program.plastic)])
+        self._signals = np.zeros((0, len(program.signals)), np.int32)
+        self._weights = [
+            {q.name: device.read(f"{q.name}.weights") for q in program.plastic}
+            for device in self.devices
+        ]
 
-    def restart(self) -> None:
-        """Both to the start."""
-        for device in self.devices:
+    def restart(self, signals: NDArray[np.int32] | None = None) -> None:
+        """Both to the start, with the weights that they had; signals: of the sample to come,
+        default is those of the last, [steps, signals]."""
+        if signals is not None:
+            self._signals = signals
+        for device, weights in zip(self.devices, self._weights, strict=True):
             device.restart()
+            for name, values in weights.items():
+                device.write(f"{name}.weights", values)
+
+    def _run(
+        self, device: Inspected, spikes: Mapping[str, SpikeTrain], first: int, end: int,
+        record: Sequence[str] = (),
+    ) -> Recording:  # fmt: skip
+        """Go on by these steps."""
+        part = self._signals[first:end]
+        part = np.pad(part, ((0, end - first - len(part)), (0, 0)))
+        signals = {name: part[:, n] for n, name in enumerate(self.program.signals)}
+        given = _between(spikes, first, end)
+        return device.run(given, end - first, signals=signals, record=record, drain=False)
 
     def alike(self, spikes: Mapping[str, SpikeTrain], first: int, end: int) -> bool:
         """Go on by these steps; whether there is no difference in them, as far as digests tell if
@@ -186,7 +209,7 @@ class _Pair:
         self.restart()
         if first:
             for device in self.devices:
-                device.run(_between(spikes, 0, first), first, drain=False)
+                self._run(device, spikes, 0, first)
         for step in range(first, end):
             if (found := self.step(spikes, step)) is not None:
                 return found
@@ -201,7 +224,7 @@ class _Pair:
     ) -> tuple[Recording, NDArray[np.uint32]]:
         """What a device does in these steps, with the digest of each tick."""
         record = () if isinstance(device, BoardDevice) else self.record
-        run = device.run(_between(spikes, first, end), end - first, record=record, drain=False)
+        run = self._run(device, spikes, first, end, record)
         if run.digests is not None:
             return run, run.digests
         map, begin = core_map(self.program), first * self.program.period
@@ -211,11 +234,7 @@ class _Pair:
         self, spikes: Mapping[str, SpikeTrain], first: int, end: int
     ) -> Difference | None:
         """Go on by these steps; the first difference in what is recorded."""
-        given = _between(spikes, first, end)
-        a, b = (
-            device.run(given, end - first, record=self.record, drain=False)
-            for device in self.devices
-        )
+        a, b = (self._run(device, spikes, first, end, self.record) for device in self.devices)
         found = sorted(self._differences(a, b, first), key=lambda pair: pair[0])
         return found[0][1] if found else None
 
@@ -254,10 +273,12 @@ class _Pair:
     def memories(self, tick: int) -> Difference | None:
         """The first difference in sums that delays keep waiting and in pending events."""
         program = self.program
-        delays = program.synapses.delays[-1]
-        if delays and (found := self._sums(tick, delays)) is not None:
+        if self.delays and (found := self._sums(tick, self.delays)) is not None:
             return found
+        if (learnt := self._learnt(tick)) is not None:
+            return learnt
         reaching = set(program.synapses.source.tolist())
+        reaching |= {q.first + int(source) for q in program.plastic for source in q.source}
         pa, pb = (
             {s: n for s, n in device.pending().items() if s in reaching}
             for device in self.devices
@@ -268,6 +289,31 @@ class _Pair:
                     0, tick, 0, "pending", pa.get(source, 0), pb.get(source, 0),
                     source=program.source_name(source),
                 )
+        return None
+
+    def _learnt(self, tick: int) -> Difference | None:
+        """The first difference in what learning keeps."""
+        program = self.program
+        for q in program.plastic:
+            rule, target = program.rules[q.rule], program.populations[q.target]
+            first = target.first
+            for variable in ("weights", *rule.state, *rule.pre, *rule.post, *rule.held):
+                a, b = (device.read(f"{q.name}.{variable}") for device in self.devices)
+                if (at := _first(a != b)) is None:
+                    continue
+                neuron = source = None
+                if variable == "weights" or variable in rule.state:
+                    source, neuron = q.first + int(q.source[at]), int(q.to[at])
+                elif variable in rule.pre:
+                    source = q.first + at
+                else:
+                    neuron = first + at
+                return Difference(
+                    0, tick, self._core(first if neuron is None else neuron),
+                    "weight" if variable == "weights" else variable, int(a[at]), int(b[at]),
+                    None if neuron is None else program.neuron_name(neuron),
+                    None if source is None else program.source_name(source),
+                )  # fmt: skip
         return None
 
     def _core(self, neuron: int) -> int:

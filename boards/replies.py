@@ -21,6 +21,10 @@ from ..compiler.ir.stepped import SteppedRun
 if TYPE_CHECKING:
     from .device import BoardDevice
 
+# Learn's clocks come as Update's, after those.
+_KINDS = {
+    "deliver": Kind.DELIVER, "update": Kind.UPDATE, "learn": Kind.UPDATE, "emit": Kind.EMIT,
+}  # fmt: skip
 MOST_CLOCKS = (1 << 31) - 1  # of a phase
 MOST_WAITING = 4096  # words of a run's replies that wait to be taken apart
 
@@ -29,7 +33,8 @@ class Replies:
     """What comes back of a run's ticks, in their order.
 
     counters: totals, derived from the clocks that a tick takes: Emit takes one for each spike. The
-    synapses that were walked are known if the spikes of all populations come out.
+    synapses that were walked are known if the spikes of all populations come out; on a core that
+    learns all totals are, as a spike takes a clock for each row of its neuron.
     """
 
     def __init__(self, device: BoardDevice, run: SteppedRun) -> None:
@@ -44,12 +49,14 @@ class Replies:
         self._before = 2  # words of the digest of what was before
         self._spiked = device._spiked  # in the tick before, which are events of this one
         self._pending: dict[int, int] = {}
-        if device.counts:
+        told = all(
+            p.output or p.name in run.recorded
+            for p in self.program.populations if self.program.models[p.model].spikes
+        )  # fmt: skip
+        self._unknown = bool(self.program.plastic) and not told  # how many spikes there are
+        if device.counts and not self._unknown and self._spiked is not None:
             self.counters = {"events": 0, "spikes": 0}
-            if all(
-                p.output or p.name in run.recorded
-                for p in self.program.populations if self.program.models[p.model].spikes
-            ):  # fmt: skip
+            if told:
                 self.counters = {"events": 0, "synaptic_events": 0, "spikes": 0}
                 self._pending = device.pending() if run.begin else {}
 
@@ -76,7 +83,7 @@ class Replies:
             self._next()
         for _ in range(self._sample + 1, self.run.given.samples):
             self.run.next_sample()  # without ticks
-        self.device._spiked = self._spiked
+        self.device._spiked = None if self._unknown else self._spiked
         *_, low, high = link.receive(self._before + 2)
         if low | high << WORD_BITS != self._crc:
             raise SpikefabError(
@@ -99,7 +106,10 @@ class Replies:
             if asked.tick == 0:
                 self._spiked, self._pending = 0, {}
         clocks, spikes, values = self._tick(asked)
-        self._count(dict(asked.events), spikes, clocks[-1] - self._emit - len(values))
+        spiked = len(spikes)
+        if not program.plastic:
+            spiked = clocks[-1] - self._emit - len(values)
+        self._count(dict(asked.events), spikes, spiked)
         read = {
             (number, variable): device._answer("state", program.populations[number].size)
             for number, variable in self.run.due(asked.tick)
@@ -118,7 +128,7 @@ class Replies:
         values: dict[int, int] = {}
         seen: list[int] = []
         reported = cycles.phases(program.chip)
-        phases = [Kind.DELIVER, Kind.UPDATE] if device.counts else []
+        left = list(reported if device.counts else reported[-1:])
         kind, last = 0, -1
         while kind != Kind.EMIT:
             (first,) = device.link.receive(1)
@@ -129,12 +139,12 @@ class Replies:
                 low, high = device.link.receive(2)
                 seen += [low, high]
                 value = low | high << WORD_BITS
-            if kind not in ((phases.pop(0),) if phases else (Kind.ENTRY, Kind.EMIT)):
+            if kind not in ((_KINDS[left[0]],) if len(left) > 1 else (Kind.ENTRY, Kind.EMIT)):
                 raise self._impossible(f"a word of kind {kind}, out of order")
             if kind != Kind.ENTRY:
                 if value > MOST_CLOCKS:
                     raise self._impossible(f"{value} clocks of a phase")
-                clocks[reported[kind - 1]] = value
+                clocks[left.pop(0)] = value
                 continue
             if not last < field < len(device._spiking):
                 raise self._impossible(f"neuron {field}, out of order")
@@ -157,7 +167,7 @@ class Replies:
         return list(clocks.values()), spikes, values
 
     def _count(self, events: dict[int, int], spikes: dict[int, int], spiked: int) -> None:
-        if not self.counters:
+        if not self.counters or self._spiked is None:
             return
         device = self.device
         self.counters["events"] += len(events) + self._spiked
@@ -165,8 +175,8 @@ class Replies:
         self._spiked = spiked
         if "synaptic_events" in self.counters:
             for source, payload in (events | self._pending).items():
-                if source in device._axons:
-                    row = device._image.rows[device._axons[source]]
+                for axon in device._axons.get(source, ()):
+                    row = device._image.rows[axon]
                     self.counters["synaptic_events"] += row.synapses * payload
             lines = self.program.input_lines
             self._pending = {lines + neuron: count for neuron, count in spikes.items()}

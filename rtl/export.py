@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -27,7 +28,6 @@ from .testbench import (
 from .verilog import core_verilog, plain
 
 NAMES = ("README.md", "core.v", "testbench.v", "simulate.v", "script.hex", "expected.txt")
-CHANGING = ("registers", "pending", "state", "phases")  # besides accumulators, what a run changes
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,9 @@ def _script(
     given: Deliveries, ticks: int,
 ) -> Iterator[str]:  # fmt: skip
     """Load the program, run the samples."""
-    axons = {source: axon for axon, source in enumerate(image.sources.tolist())}
+    axons = defaultdict[int, list[int]](list)  # of each source that reaches something
+    for axon, source in enumerate(image.sources.tolist()):
+        axons[source].append(axon)
     for region, entries in contents.items():
         yield from script_write(map, region, entries)
     for sample in range(given.samples):
@@ -125,8 +127,8 @@ def _script(
                 for source, payload in zip(
                     given.source[events].tolist(), given.payload[events].tolist(), strict=True
                 ):
-                    if source in axons:  # else it reaches nothing
-                        yield script_event(axons[source], payload)
+                    for axon in axons.get(source, ()):
+                        yield script_event(axon, payload)
             yield script_tick()
     yield script_end()
 
@@ -137,9 +139,10 @@ def _restart(
 ) -> Iterator[str]:  # fmt: skip
     """Write what so many ticks have changed."""
     silent = {"pending": [0] * -(-len(image.rows) // PENDING_WORD)}
-    for region in CHANGING:
+    for region in (*map.changing, *(() if map.learn is None else ("synapses",))):
         yield from script_write(map, region, silent.get(region, contents[region]))
-    for ahead in range(program.synapses.delays[-1]):  # sums that wait for ticks after the last
+    delays = [program.synapses.delays[-1], *(q.delay for q in program.plastic)]
+    for ahead in range(max(delays)):  # sums that wait for ticks after the last
         slot = (ticks + ahead) % map.chip.delay_slots
         first = slot << (map.word_bits + map.lane_bits)
         yield from script_write(map, "accumulators", [0] * image.neurons, first)

@@ -192,6 +192,13 @@ def simulate_verilog(program: Program, map: MemoryMap, ticks: int) -> str:
                 f"neuron - {p.first}, {signed});"
             )
     outputs = "\n      else ".join(shown) or ";"
+    update = '2: $fwrite(log, "%0d %0d update %0d\\n", sample, tick, word);'
+    if map.learn:  # the second report of kind 2 is Learn's
+        update = """2: begin
+      if (updated) $fwrite(log, "%0d %0d learn %0d\\n", sample, tick, word);
+      else $fwrite(log, "%0d %0d update %0d\\n", sample, tick, word);
+      updated <= !updated;
+    end"""
     return f"""`timescale 1ns/1ns
 // Plays script.hex to the core, and writes to simulated.txt what the core gives out.
 // With +vcd every signal goes to core.vcd. With TRACE(1) the testbench writes log.txt as well:
@@ -201,7 +208,7 @@ def simulate_verilog(program: Program, map: MemoryMap, ticks: int) -> str:
 module simulate;
   reg clk = 0;
   wire done;
-  integer log, sample = 0, tick = 0;
+  integer log, sample = 0, tick = 0;{" reg updated = 0;" if map.learn else ""}
   testbench #(.TRACE(0)) bench (.clk(clk), .go(1'b1), .pressure(5'd0), .done(done));
 
   wire [{kind.width - 1}:0] kind = bench.out[{_bits(kind)}];
@@ -223,7 +230,7 @@ module simulate;
     0:
       {outputs}
     1: $fwrite(log, "%0d %0d deliver %0d\\n", sample, tick, word);
-    2: $fwrite(log, "%0d %0d update %0d\\n", sample, tick, word);
+    {update}
     3: begin
       $fwrite(log, "%0d %0d emit %0d\\n", sample, tick, word);
       tick <= tick == {ticks - 1} ? 0 : tick + 1;

@@ -85,7 +85,7 @@ MEANING = {
     "output__payload": "what comes out: ",
     "output__valid": "whether there is something",
     "output__ready": "whether it is taken in this clock; the core waits",
-    "phase": "0 idle, 1 deliver, 2 update, 3 emit (the rest is for tests)",
+    "phase": "0 idle, 1 deliver, 2 update, 3 emit, 4 learn (the rest is for tests)",
     "counting": "whether this clock counts",
     "retired__write": "Deliver writes an accumulator, by lane",
     "retired__place": "where: delay slot and accumulator word, by lane",
@@ -114,7 +114,7 @@ def _header(core: Core) -> str:
         "",
         "Sizes",
         *_table([(k, str(v)) for k, v in map.chip.to_json().items()
-                 if k not in ("name", "models", "cores")]),
+                 if k not in ("name", "models", "rules", "cores")]),
         "",
         "Models, with what takes the fields of the memories 'state' and 'parameters'",
     ]  # fmt: skip
@@ -123,6 +123,9 @@ def _header(core: Core) -> str:
         for prefix, variables in (("s", model.state), ("p", model.parameters)):
             for k, (name, (lo, hi)) in enumerate(sorted(variables.items())):
                 lines.append(f"   {prefix}{k}  {plain(name)}, {lo} to {hi}")
+    if map.rules:
+        lines += ["", "Learning rules; where one reports kind 2 again, that is what learn took"]
+        lines += [f"{n}  {plain(rule.identity)}" for n, rule in enumerate(map.rules)]
     return "".join(f"// {line}".rstrip() + "\n" for line in lines) + "\n"
 
 

@@ -23,7 +23,8 @@ From the board, besides what commands ask for:
 
 - 0: the field is a neuron; if long, the next two words are its spike count or value, else 1 is.
 - 1, 2, 3: the clocks of Deliver, Update, Emit, the last of which ends a tick: the field, or if long
-  the next two words. Unless `TELL` asks for them, 1 and 2 are left out. If it asks for digests, two
+  the next two words. A core that learns sends a second 2, of Learn. Unless `TELL` asks for them, 1
+  and 2 are left out. If it asks for digests, two
   words follow 3, the digest of the tick.
 """
 

@@ -33,8 +33,8 @@ class Expectation:
 
     A run is a list of samples, each of which begins with a restart and ends with reading the states
     of all neurons; of programs that learn, all that learning keeps is read after each tick, and
-    restarts restore weights. Before them a few accumulators are written and read. The memories may hold what
-    another program left.
+    restarts restore weights. Before them a few accumulators are written and read. The memories may
+    hold what another program left.
     """
 
     def __init__(self, map: MemoryMap, program: Program) -> None:
@@ -108,7 +108,8 @@ class Expectation:
     def _slots(self, ticks: int) -> list[int]:
         """Delay slots that may hold sums after so many ticks; all before a program's first."""
         chip = self.map.chip
-        ahead = self.program.synapses.delays[-1] if ticks else chip.delay_slots
+        delays = [self.program.synapses.delays[-1], *(q.delay for q in self.program.plastic)]
+        ahead = max(delays) if ticks else chip.delay_slots
         return [(ticks + n) % chip.delay_slots for n in range(ahead)]
 
     def log(
