@@ -5,8 +5,8 @@ cycles are compared in every tick: as recorded, or, where a board's chip has dig
 of each tick. Pending events, sums that wait in accumulators as far ahead as synaptic delays reach,
 and what learning keeps are compared after every chunk of steps; a chunk is one step where delays
 keep sums waiting and there are no digests. A chunk in which there is a difference is run again,
-from the start, and compared step by step. All sums, weights, and on a board whatever else a run leaves as it is, are
-compared before the first sample and after the last.
+from the start, and compared step by step. All sums, weights, and on a board whatever else a run
+leaves as it is, are compared before the first sample and after the last.
 """
 
 from __future__ import annotations
