@@ -26,6 +26,7 @@ from ..compiler.ir.chip import ChipSpec, chip
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.memory_map import MemoryMap
 from ..compiler.ir.models import cubalif, lif
+from ..compiler.ir.rules import stdp
 from ..rtl.core import Core
 from ..rtl.primitives import Target
 from ..rtl.synthesis import PARTS, design_rtlil, place, synthesise
@@ -65,12 +66,13 @@ class Scanned(wiring.Component):
 
 @dataclass(frozen=True)
 class Case:
-    """A chip that carries models, on a part, for a clock."""
+    """A chip that carries models and rules, on a part, for a clock."""
 
     part: str
     chip: ChipSpec
     models: tuple[Any, ...]
     mhz: float
+    rules: tuple[Any, ...] = ()
 
 
 def cases() -> dict[str, Case]:
@@ -91,13 +93,20 @@ def cases() -> dict[str, Case]:
             found[f"{part}-{neurons}-{name}"] = Case(
                 part, spec.carrying([datapath]), (datapath,), mhz
             )
+    spec = chip("up5k")
+    options = {"reset": "subtract", "refractory": "hold"}
+    datapath = lif.datapath(spec.state_bits, spec.accumulator_bits, options)
+    rule = stdp.path(spec.weight_bits, {"rounding": "nearest_even"})
+    found["up5k-256-LIF-stdp"] = Case(
+        "up5k", spec.carrying([datapath], [rule]), (datapath,), 48.0, (rule,)
+    )
     return found
 
 
 def measure(name: str, case: Case, seeds: Sequence[int], folder: Path) -> dict[str, Any]:
     """The figures of a case; two seeds at a time."""
     part = PARTS[case.part]
-    map = MemoryMap(case.chip, case.models)
+    map = MemoryMap(case.chip, case.models, case.rules)
     design: Elaboratable = Scanned(map, part.target)
     cells = synthesise(design_rtlil(design, "top"), "top", part, folder)
     if not part.place:

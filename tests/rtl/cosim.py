@@ -40,11 +40,13 @@ from spikefab.compiler.ir.errors import SpikefabError
 from spikefab.compiler.ir.memory_map import MemoryMap
 from spikefab.compiler.ir.program import Program
 from spikefab.compiler.ir.rule import LearningPath
+from spikefab.compiler.ir.rules import RULES
 from spikefab.rtl.testbench import testbench_verilog
 from spikefab.rtl.verilog import core_verilog
 
 SIMULATOR = os.environ.get("SPIKEFAB_SIMULATOR", "icarus")
 FIRST_CHIP = 1000  # of the volume
+LIBRARY_CHIPS = range(900, 903)  # between them they carry every rule of the library
 PORTS = """`verilator_config
 public_flat_rw -module "testbench" -var "clk"
 public_flat_rw -module "testbench" -var "go"
@@ -203,12 +205,18 @@ def _verilator() -> list[str]:
 
 @cache
 def core(seed: int) -> tuple[ChipSpec, tuple[strategies.ModelChoice, ...], MemoryMap]:
-    """The chip with that number, the models it carries, and its memory map; odd ones learn."""
+    """The chip with that number, the models it carries, and its memory map.
+
+    Odd ones learn, by random rules; those of `LIBRARY_CHIPS` by all of the library's among them.
+    """
     rng = np.random.default_rng([1, seed])
     spec, pool = strategies.random_core(rng)
     models = tuple(m.datapath(spec.state_bits, spec.accumulator_bits, o) for m, o in pool)
     rules: tuple[LearningPath, ...] = ()
-    if seed % 2:
+    if seed in LIBRARY_CHIPS:
+        names = list(RULES)[seed - LIBRARY_CHIPS[0] :: len(LIBRARY_CHIPS)]
+        rules = tuple(RULES[name].path(spec.weight_bits) for name in names)
+    elif seed % 2:
         rules = strategies.random_rules(np.random.default_rng([5, seed]), spec)
     return spec, pool, MemoryMap(spec.carrying(models, rules), models, rules)
 
@@ -225,11 +233,12 @@ def random_job(chip: int, seed: int, ticks: int, first: int) -> Job:
     while not program:
         neurons = map.chip.neurons if full else int(rng.integers(1, map.chip.neurons + 1))
         with suppress(SpikefabError):  # too much for the chip's memories: draw another
-            program = strategies.random_program(
+            drawn = strategies.random_program(
                 rng, neurons=neurons, full=full, cores=1, on=(spec, pool), populations=4,
                 plastic=3 if map.rules else 0, rules=map.rules,
             )
-            map.contents(core_images(program)[0], 0)
+            map.contents(core_images(drawn)[0], 0)
+            program = drawn
     pressure = int(np.random.default_rng([4, chip, seed]).choice([0, 0, 8, 1]))
     return Job(
         f"chip {chip}, program {seed}", program, [events(chip, seed, program, ticks)], pressure,

@@ -16,6 +16,17 @@ def test_random_programs_on_a_random_chip(chip: int, tmp_path: cosim.Path) -> No
     cosim.check(chip, range(PROGRAMS), ticks=16, folder=tmp_path)
 
 
+@pytest.mark.parametrize("chip", cosim.LIBRARY_CHIPS)
+def test_every_rule_of_the_library(chip: int, tmp_path: cosim.Path) -> None:
+    left = {rule.name for rule in cosim.core(chip)[2].rules}
+    programs = 0
+    while left or programs < 4:
+        program = cosim.random_job(chip, programs, 16, 0).program
+        left -= {program.rules[q.rule].name for q in program.plastic if q.learning}
+        programs += 1
+    cosim.check(chip, range(programs), ticks=16, folder=tmp_path)
+
+
 @pytest.mark.prove
 @pytest.mark.parametrize("chip", range(100, 120))
 def test_many_programs_on_many_chips(chip: int, tmp_path: cosim.Path) -> None:
