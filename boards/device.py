@@ -174,7 +174,8 @@ class BoardDevice(Device):
 
         Whether a projection learns stays as it is.
         """
-        if weights and (self._learned or self.program is not self._original):
+        changed = self.program is not self._original
+        if weights and (self._learned or changed):
             self._place(self._original, self._map)
             self._write("synapses", self._contents["synapses"])
         # Sums wait no longer than the longest delay: an update takes those of its tick.
