@@ -108,9 +108,9 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
     field, accumulator = _accumulator(program, counting, gap, bool(dense))
     target_bits = program.neurons.bit_length()
     delay_bits = (len(delays) - 1).bit_length()
-    delayed = delays != (0,)
-    wide = program.synapses.wide or (delayed and target_bits + delay_bits + 8 > 32)
     longest = max(delays[-1], *(q.delay for q in program.plastic), 0)
+    delayed = longest > 0  # the accumulators are a ring, for prompt synapses too
+    wide = program.synapses.wide or (delayed and target_bits + delay_bits + 8 > 32)
     slots = 1 << longest.bit_length()
     far = slots * program.neurons * np.dtype(accumulator).itemsize > NEAR_BYTES
     shape = Shape(counting, accumulator, wide, payload, delayed, far, bool(program.plastic))
@@ -135,7 +135,7 @@ def build(program: Program, counts: bool, payload: bool, workers: int) -> Layout
         field,
         ranges,
         tuple(
-            _synaptic(program, words, dense, r, len(ranges), wide) for r in ranges
+            _synaptic(program, words, dense, r, len(ranges), wide, delayed) for r in ranges
         ),
         tuple(
             _chunks(program, kinds, state_at, parameter_at, r, by_core) for r in ranges
@@ -355,6 +355,7 @@ def _synaptic(
     owned: tuple[int, int],
     workers: int,
     wide: bool,
+    delayed: bool,
 ) -> Synaptic:
     synapses = program.synapses
     shift, delays = target_shift(synapses.wide), synapses.delays
@@ -376,7 +377,7 @@ def _synaptic(
     first = synapses.first
     if workers > 1 or dense:
         words, first = _owned_rows(words, first, len(delays), shift, owned[0], owned[1], skipped)
-    if delays != (0,):
+    if delayed:
         words = _delayed_words(words, first, len(delays), shift, weight_field(synapses.wide), wide)
     first = np.ascontiguousarray(first[:: len(delays)])
     kind = np.int16 if wide else np.int8

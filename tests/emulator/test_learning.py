@@ -79,6 +79,22 @@ def test_the_emulator_learns_as_the_exact_machine(
     assert sum(check_program(seed) for seed in range(few, few + PROGRAMS // 2)) > PROGRAMS
 
 
+@pytest.mark.parametrize("delay", [0, 1, 3])
+def test_fixed_synapses_stay_prompt_beside_plastic_ones_with_a_delay(delay: int) -> None:
+    net = sf.Network()
+    source = net.input("input", 3)
+    cells = net.population("cells", 5, "lif", keep=0.9, threshold=1.0, output=True)
+    rng = np.random.default_rng(1)
+    net.connect(source, cells, rng.uniform(-1, 1, (3, 5)))
+    rule = sf.Plasticity("stdp", w_min=0, w_max=1, keep_pre=0.8, keep_post=0.8, up=0.1, down=0.1)
+    net.connect(source, cells, np.full((3, 5), 0.2), delay=delay, plasticity=rule)
+    program, _ = sf.compile(net)
+    machine, emulator = sf.Machine(program), sf.Emulator(program)
+    spikes = sf.SpikeTrain.from_dense(rng.random((12, 3)) < 0.5)
+    assert_equal(*(d.run(spikes, 12, record=["cells.v"]) for d in (machine, emulator)))
+    assert_learnt_alike(machine, emulator, program)
+
+
 def test_a_checkpoint_holds_what_was_learnt(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     program = strategies.random_program(rng, neurons=16, plastic=3)
