@@ -37,7 +37,7 @@ def network(graph: nx.Graph, leaders: Mapping[str, int]) -> sf.Network:
     led[list(leaders.values()), np.arange(clubs)] = 1.0
     made.connect(members, club, led)
     rule = sf.Plasticity(
-        "stdp", w_min=0, w_max=1, keep_pre=0.8, keep_post=0.8, up=0.02, down=0.01
+        "stdp", w_min=0, w_max=1, keep_pre=0.8, keep_post=0.8, up=0.02, down=0.0
     )
     made.connect(members, club, np.zeros((size, clubs)), delay=1, plasticity=rule)
     return made
