@@ -76,11 +76,13 @@ def draw(graph: nx.Graph, learnt: NDArray[np.int32], found: NDArray[np.bool_], f
     place = nx.kamada_kawai_layout(graph, weight=None)
     leaders = list(LEADERS.values())
     lean = (learnt[:, 1] - learnt[:, 0]) / np.maximum(learnt.sum(axis=1), 1)
-    lean[leaders] = [-1, 1]
+    lean[leaders] = 0
+    most = np.abs(lean).max()
+    lean[leaders] = [-most, most]
     nx.draw_networkx_edges(graph, place, ax=axes, edge_color="#cccccc")
     edge = ["black" if n in leaders else "#888888" if found[n] else "#d62728" for n in graph]
     nodes = nx.draw_networkx_nodes(
-        graph, place, ax=axes, node_color=lean, cmap="PuOr", vmin=-1, vmax=1, edgecolors=edge,
+        graph, place, ax=axes, node_color=lean, cmap="PuOr", vmin=-most, vmax=most, edgecolors=edge,
         linewidths=[2.5 if n in leaders or not found[n] else 0.8 for n in graph],
         node_size=[520 if n in leaders else 260 for n in graph],
     )  # fmt: skip
