@@ -25,7 +25,7 @@ from amaranth.lib.wiring import In, Out
 from ..compiler.ir.chip import ChipSpec, chip
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.memory_map import MemoryMap
-from ..compiler.ir.models import cubalif, lif
+from ..compiler.ir.models import cubalif, izhikevich, lif
 from ..compiler.ir.rules import stdp
 from ..rtl.core import Core
 from ..rtl.primitives import Target
@@ -86,10 +86,12 @@ def cases() -> dict[str, Case]:
     ):
         preset = chip("up5k" if part == "up5k" else "ecp5-25f")
         spec = dataclasses.replace(preset, neurons=neurons)
-        for name, model in (("LIF", lif), ("CubaLIF", cubalif)):
-            datapath = model.datapath(
-                spec.state_bits, spec.accumulator_bits, {"reset": "subtract", "refractory": "hold"}
-            )
+        options = {"reset": "subtract", "refractory": "hold"}
+        models = [("LIF", lif, options), ("CubaLIF", cubalif, options)]
+        if part == "up5k":
+            models.append(("Izhikevich", izhikevich, {}))
+        for name, model, chosen in models:
+            datapath = model.datapath(spec.state_bits, spec.accumulator_bits, chosen)
             found[f"{part}-{neurons}-{name}"] = Case(
                 part, spec.carrying([datapath]), (datapath,), mhz
             )
