@@ -88,7 +88,9 @@ def test_the_waveform_shows_the_gateware_in_the_tick_that_differs(
     run = emulator.run(result.replay, result.steps, record=names, drain=False)
     counted = Counter(here["top.core.phase"] for here in clocks if here["top.core.counting"])
     assert run.cycles is not None
-    assert [counted[n] for n in (1, 2, 3)] == run.cycles[0, tick, 0].tolist()
+    deliver, update, learn, emit = run.cycles[0, tick, 0].tolist()
+    assert [counted[n] for n in (1, 2, 3)] == [deliver, update, emit]
+    assert learn == 0
     stored = [here for here in clocks if here["top.core.stored"]]
     assert [here["top.core.stored_neuron"] for here in stored] == list(range(program.neurons))
     map = core_map(program)

@@ -99,7 +99,8 @@ def events(*sources: int) -> dict[int, int]:
 
 def constants(program: Program, updating: int) -> list[int]:
     """Clocks by phase of a tick without events and spikes, in which so many neurons update."""
-    deliver, update, emit = program.constant_cycles(0)
+    deliver, update, learn, emit = program.constant_cycles(0)
+    assert not learn
     return [deliver, update + updating, emit]
 
 
