@@ -232,6 +232,10 @@ class Network:
                     f"model '{source.model.name}' never spikes",
                 )
         name = ""
+        if plasticity is not None and not isinstance(plasticity, Plasticity):
+            raise SpikefabError(
+                f"{plasticity!r} as plasticity", where, hint="give Plasticity(RULE, ...)"
+            )
         if plasticity is not None:
             name = plasticity.name or f"{source.name}->{target.name}"
             if isinstance(connections, Generated) or own or np.any(np.asarray(gain) != 1):

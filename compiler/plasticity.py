@@ -44,6 +44,11 @@ class Plasticity:
                     f"learning rule '{rule}'", "the network", hint=f"use {', '.join(RULES)}"
                 )
             rule = RULES[rule]
+        if not isinstance(rule, LearningRule):
+            raise SpikefabError(
+                f"{rule!r} as a learning rule", "the network",
+                hint="give a name of the library, or a function under @learning_rule",
+            )  # fmt: skip
         where = f"learning rule '{rule.name}'"
         self.rule, self.learning, self.name = rule, learning, name
         self.options = {k: str(v) for k, v in (options or {}).items()}

@@ -103,6 +103,10 @@ def deliveries(
             raise SpikefabError(
                 f"step {train.step.min()}", f"input '{name}'", "a run's first step is 0"
             )
+    if signals is not None and not isinstance(signals, Mapping):
+        raise SpikefabError(
+            f"signals of type {type(signals).__name__}", "the run", hint="give a dict by name"
+        )
     told = {name: _signal(program, name, values) for name, values in (signals or {}).items()}
     batch = samples is not None or any(t.sample is not None for t in spikes.values())
     batch = batch or any(values.ndim == 2 for values in told.values())

@@ -93,6 +93,18 @@ def test_an_unknown_rule_and_a_missing_parameter_are_refused() -> None:
         sf.Plasticity("stdp", keep_pre=0.5, keep_post=0.5, up=0.1)
 
 
+def test_what_is_no_rule_no_plasticity_and_no_signal_is_refused() -> None:
+    with pytest.raises(sf.SpikefabError, match="as a learning rule in the network; give a name"):
+        sf.Plasticity(max)  # type: ignore[arg-type]
+    net = sf.Network()
+    ends = net.input("x", 1), net.population("y", 1, "lif", keep=0.5, threshold=1.0)
+    with pytest.raises(sf.SpikefabError, match="'stdp' as plasticity in projection 'x' to 'y'"):
+        net.connect(*ends, np.ones((1, 1)), plasticity="stdp")  # type: ignore[arg-type]
+    program, _ = sf.compile(one())
+    with pytest.raises(sf.SpikefabError, match="signals of type list in the run; give a dict"):
+        sf.Emulator(program).run(None, 3, signals=[1, 2, 3])  # type: ignore[arg-type]
+
+
 def test_synapses_with_delays_of_their_own_or_twice_do_not_learn() -> None:
     pair = np.array([0, 0]), np.array([1, 1]), np.array([0.5, 0.5])
     with pytest.raises(sf.SpikefabError, match="two synapses from 0 to 1 in plastic projection"):
