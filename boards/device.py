@@ -52,7 +52,7 @@ from .learned import Learned
 from .link import Link
 from .replies import Replies
 
-LEARNT = ("synapses", "projections")  # what learning changes, and whether it is on
+LEARNT = ("synapses", "parameters")  # what learning changes, and whether it is on
 LARGEST_COUNT = 0xFFFF  # of one command
 PIECE = 512  # words that are loaded before a slot of sums is cleared
 LEAST_FILL = 8  # words alike that are worth a command of their own

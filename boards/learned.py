@@ -71,8 +71,8 @@ class Learned:
             memory = self._unpacked(self.words())
             return memory.weight[self._word[number], self._lane[number]]
         if kind == "learning":
-            (entry,) = self._read("projections", self.image.plastic.index(part), 1)
-            return np.array([self.learn.regions["projections"].unpack(entry)["on"]], np.int32)
+            (entry,) = self._read("parameters", self._entry_of(part), 1)
+            return np.array([self.learn.projection.unpack(entry)["on"]], np.int32)
         if kind == "state":
             words, places = self.words(), self._state_words(number)
             found = [
@@ -104,7 +104,7 @@ class Learned:
             self.restore(memory.pack(self.map.chip))
         elif kind == "learning":
             entry = self.learn.projection_entry(self.image, part, bool(given[0]))
-            self._write("projections", [entry], self.image.plastic.index(part))
+            self._write("parameters", [entry], self._entry_of(part))
         elif kind == "state":
             self._write_state(number, name, given)
         elif kind == "pre":
@@ -128,6 +128,9 @@ class Learned:
                 for entry, value in zip(self._of_population(part), given, strict=True)
             ]
             self._write("post", entries, self.image.populations[part.population].first)
+
+    def _entry_of(self, part: CoreProjection) -> int:
+        return self.learn.projection_at(self.image.plastic.index(part))
 
     def _refuse_shared(self, part: CoreProjection) -> None:
         for other in self.image.plastic:

@@ -248,8 +248,15 @@ class Core(wiring.Component):
             m.d.sync += spiked.eq(0)
         with m.Elif(event):
             m.d.sync += spiked.eq(1)
-        with m.If(neurons.phase_write):
-            m.d.sync += due.bit_select(neurons.phase_population, 1).eq(neurons.phase_due)
+        with m.If(neurons.phase_write):  # of one population after the other
+            m.d.sync += due.eq(Cat(neurons.phase_due, due))
+        parameters = memories["parameters"]
+        m.d.comb += learn.projection_data.eq(parameters.data)
+        with m.If(self.phase == LEARN):
+            m.d.comb += [
+                *(address.eq(learn.projection_address) for address in parameters.addresses),
+                parameters.enable.eq(learn.advance),
+            ]
         for name in learn.scanned:
             memory = memories[name]
             m.d.comb += getattr(learn, f"{name}_data").eq(memory.data)

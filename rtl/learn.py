@@ -27,7 +27,7 @@ from .pipeline import Pipeline, field, signed_as
 from .primitives import Target
 from .synapse_words import SynapseWords, Visited
 
-SCANNED = ("plastic", "rows", "projections", "pre", "history", "awake")  # memories of the scan
+SCANNED = ("plastic", "rows", "pre", "history", "awake")  # memories of the scan
 WRITTEN = ("pre", "history", "awake")
 
 
@@ -35,8 +35,9 @@ class Learn(wiring.Component):
     """Visits the rows that are active.
 
     start: one clock; done: high in the last clock; axons: in use; spiked: whether any neuron of the
-    core did in this tick; due: of each population, whether it updated. Memories of the scan and the
-    pending set go on with `advance`; `synapse_data` comes `memory_latency` after its address, and
+    core did in this tick; due: whether each population updated, the last one first. Memories of the
+    scan, the pending set and `projection`, in the table of parameters, go on with `advance`;
+    `synapse_data` comes `memory_latency` after its address, and
     so does `post_data` of the post side's banks.
     """
 
@@ -55,6 +56,8 @@ class Learn(wiring.Component):
             "random_word": In(32),
             "signals": In(data.ArrayLayout(16, max(1, len(learn.signals)))),
             "advance": Out(1),
+            "projection_address": Out(range(max(2, map.chip.parameter_sets))),
+            "projection_data": In(learn.projection.bits),
             "pending_address": Out(words),
             "pending_data": In(PENDING_WORD),
             "pending_clear": Out(1),
@@ -84,15 +87,15 @@ class Learn(wiring.Component):
         row = data.View(struct(self.map.regions["rows"].fields), self.rows_data)
         extent = struct(self.map.row_extent)
         extent_of = data.View(extent, row.extent[: extent.size])
-        projection = data.View(struct(regions["projections"].fields), self.projections_data)
+        projection = data.View(struct(self.learn.projection.fields), self.projection_data)
         rule = projection.rule if self.learn.rule_bits else Const(0)
         words = Mux(row.sparse, row.extent, extent_of.words)
         holding, visit = Signal(), Signal()
         fresh, learns, axon = self._scan(m, holding, visit)
         event = self._event(m, fresh, projection, axon)
 
-        population = projection.population if self.map.chip.populations > 1 else Const(0)
-        moves = learns & self.due.bit_select(population, 1)
+        later = projection.later if self.map.chip.populations > 1 else Const(0)
+        moves = learns & self.due.bit_select(later, 1)
         resting = (self.pre_data == 0) if "pre" in regions else Const(1)
         awake = self.awake_data if "awake" in regions else Const(0)
         p = projection
@@ -149,10 +152,10 @@ class Learn(wiring.Component):
             m.d.sync += running.eq(1)
         m.d.comb += [
             self.plastic_address.eq(at),
-            self.projections_address.eq(self.plastic_data - 1),
+            self.projection_address.eq(self._projection_at(self.plastic_data)),
             *(
                 getattr(self, f"{name}_address").eq(axon[wait])
-                for name in self.scanned if name not in ("plastic", "projections")
+                for name in self.scanned if name != "plastic"
             ),
             self.pending_address.eq(axon[2 * wait - 1][PENDING_WORD.bit_length() - 1 :]),
             # The last axon of a word of the pending set is done with it.
@@ -173,6 +176,14 @@ class Learn(wiring.Component):
         with m.If(self.done):
             m.d.sync += [draining.eq(0), running.eq(0), at.eq(0), Cat(ends[1:]).eq(0)]
         return there[-1] & ~holding, there[-1] & plastic[-1], axon[-1]
+
+    def _projection_at(self, plastic: Value) -> Value:
+        """`LearnMap.projection_at`, of one less; what varies of it is in a few bits, if it may."""
+        sets = self.map.chip.parameter_sets
+        low = (max(1, self.map.chip.projections) - 1).bit_length()
+        if sets % (1 << low):
+            return (sets - plastic)[: len(self.projection_address)]
+        return Cat(~(plastic - 1)[:low], Const((sets - 1) >> low, len(self.projection_address)))
 
     def _event(self, m: Module, fresh: Value, projection: Any, axon: Value) -> Value:
         """Whether an event comes to the row's synapses in this tick; the history moves."""

@@ -50,10 +50,11 @@ class RegionMemory(wiring.Component):
         self.waits, self.small, self.target = clocks - 1, small, target
         address = max(1, (region.entries - 1).bit_length())
         members: dict[str, Any] = {"data": Out(region.bits)}
+        members["enable"] = In(1, init=1)
         if spread:
             members["addresses"] = In(data.ArrayLayout(address, region.units))
         else:
-            members |= {"address": In(address), "enable": In(1, init=1)}
+            members["address"] = In(address)
         if written and spread:
             members |= {
                 "write_addresses": In(data.ArrayLayout(address, region.units)),
@@ -70,7 +71,7 @@ class RegionMemory(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """The memories, and two multiplexers where both sides use them."""
         m = Module()
-        enable = Const(1) if self.spread else self.enable
+        enable = self.enable
         late = self.waits and not self.small
         moves = enable | later(m, self.host.active, 1, "host_active") if self.shared else enable
         tables = self.waits and self.small and self.target != "ice40"

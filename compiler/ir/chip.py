@@ -25,6 +25,7 @@ class ChipSpec:
     synapse_words: words of the synapse memory, each `lanes` weights wide and read in one clock.
     models, rules: identities of the neuron models and learning rules it carries; empty stands for
         whatever a program uses.
+    parameter_sets: of neurons, and each plastic projection takes one.
     projections: plastic projections onto a core; 0 for a chip that cannot learn.
     trace_sets: sets of traces per population.
     memory_latency: clocks from reading synapses, rows, routes, state or parameters to their use; 2

@@ -3,8 +3,9 @@
 Entries by axon: `plastic`, 0 or one more than the number of the core's plastic projection whose row
 it is; `pre`, its traces; `history`, whether it had an event one tick ago, two, and so on; `awake`,
 whether a synapse of its row has a state that is not 0. `post`, by neuron: its traces after its last
-update and, as far as synapses read them, before; whether it spiked; held values. `projections` and,
-by population, `traces` hold the parameters of a rule; `signals` the values of the tick to come.
+update and, as far as synapses read them, before; whether it spiked; held values. By population,
+`traces` holds the parameters of a rule; `signals` the values of the tick to come. What a plastic
+projection has lies in the table of parameters, from its last entry down.
 
 Variables of a rule take the fields `x0, x1, ...` of their kind in the order of their names, rules
 sharing them. The state of the synapses of one word of weights lies, lane by lane, in as many words
@@ -117,22 +118,11 @@ class LearnMap:
     def regions(self) -> dict[str, Region]:
         """Its regions by name; those that its rules do not need are left out."""
         chip, rules = self.chip, self.rules
-        lanes, population = (chip.lanes - 1).bit_length(), (chip.populations - 1).bit_length()
-        projections = max(1, chip.projections)
         pre = union_fields((r.pre for r in rules), "x")
         post = union_fields((r.post for r in rules), "x")
         widths = dict(post)
         found = [
-            Region("plastic", chip.axons, projections.bit_length()),
-            packed_region(
-                "projections", projections,
-                (
-                    ("first_lane", lanes), ("last_lane", lanes), ("population", population),
-                    ("rule", self.rule_bits), ("delay", (chip.delay_slots - 1).bit_length()),
-                    *((flag, 1) for flag in FLAGS),
-                    *union_fields((self.synapse_parameters(r) for r in rules), "p"),
-                ),
-            ),
+            Region("plastic", chip.axons, max(1, chip.projections).bit_length()),
             packed_region(
                 "post", chip.neurons,
                 (
@@ -157,6 +147,25 @@ class LearnMap:
             found.append(Region("signals", len(self.signals), 16))
         return {region.name: region for region in found}
 
+    @cached_property
+    def projection(self) -> Region:
+        """What an entry of the table of parameters holds of a plastic projection."""
+        chip = self.chip
+        lanes, population = (chip.lanes - 1).bit_length(), (chip.populations - 1).bit_length()
+        return packed_region(
+            "parameters", chip.parameter_sets,
+            (
+                ("first_lane", lanes), ("last_lane", lanes), ("later", population),
+                ("rule", self.rule_bits), ("delay", (chip.delay_slots - 1).bit_length()),
+                *((flag, 1) for flag in FLAGS),
+                *union_fields((self.synapse_parameters(r) for r in self.rules), "p"),
+            ),
+        )  # fmt: skip
+
+    def projection_at(self, number: int) -> int:
+        """The entry of a core's plastic projection in the table of parameters."""
+        return self.chip.parameter_sets - 1 - number
+
     def contents(self, image: CoreImage) -> dict[str, list[int]]:
         """What each region holds after a restart, from entry 0 on; the rest is 0.
 
@@ -169,7 +178,6 @@ class LearnMap:
             name: [0] * axons for name in axon_entries if name in self.regions
         }
         kept["plastic"] = [row.plastic + 1 for row in image.rows]
-        kept["projections"] = [self.projection_entry(image, part) for part in image.plastic]
         kept["post"] = [self.regions["post"].pack(**held) for held in self._held(image)]
         if "traces" in self.regions:
             kept["traces"] = self._traces(image)
@@ -180,14 +188,17 @@ class LearnMap:
     def projection_entry(
         self, image: CoreImage, part: CoreProjection, on: bool | None = None
     ) -> int:
-        """The entry of a plastic projection; `on` is whether it learns, else as it begins."""
+        """The entry of a plastic projection; `on` is whether it learns, else as it begins.
+
+        later: how many populations of the core come after its target.
+        """
         q, rule = part.whole, self.rules[part.whole.rule]
         population, lanes = image.populations[part.population], self.chip.lanes
         quiet = rule.quiet(q.parameters)
-        return self.regions["projections"].pack(
+        return self.projection.pack(
             first_lane=population.first % lanes,
             last_lane=(population.first + population.size - 1) % lanes,
-            population=part.population,
+            later=len(image.populations) - 1 - part.population,
             rule=q.rule,
             delay=q.delay,
             without_spikes=quiet.without_spikes,

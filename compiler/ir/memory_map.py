@@ -237,7 +237,14 @@ class MemoryMap:
             Region(
                 "parameter_index", chip.neurons, max(1, (chip.parameter_sets - 1).bit_length())
             ),
-            packed_region("parameters", chip.parameter_sets, self._parameters[0]),
+            Region(
+                "parameters", chip.parameter_sets,
+                max(
+                    1, sum(bits for _, bits in self._parameters[0]),
+                    self.learn.projection.bits if self.learn else 0,
+                ),
+                self._parameters[0],
+            ),
             packed_region(
                 "populations", chip.populations,
                 (
@@ -363,7 +370,13 @@ class MemoryMap:
                     more=max(0, len(entries) - 1) if n in spiking else 0,
                 )
             )
-        return kept | (self.learn.contents(image) if self.learn else {})
+        if not self.learn:
+            return kept
+        kept["parameters"] += [0] * (chip.parameter_sets - len(kept["parameters"]))
+        for number, part in enumerate(image.plastic):
+            entry = self.learn.projection_entry(image, part)
+            kept["parameters"][self.learn.projection_at(number)] = entry
+        return kept | self.learn.contents(image)
 
     def _initial(self, p: CorePopulation, n: int) -> dict[str, int]:
         return {name: int(values[n]) for name, values in p.initial.items()}

@@ -341,7 +341,7 @@ def core_use(program: Program) -> dict[str, np.ndarray[Any, np.dtype[np.int64]]]
         "axons": program.survey.axons,
         "synapse_words": program.survey.synapse_words,
         "routes": np.diff(routes[first]),
-        "parameter_sets": sets,
+        "parameter_sets": sets + learning,
         "populations": populations,
         "projections": learning,
     }

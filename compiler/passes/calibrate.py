@@ -61,7 +61,8 @@ def _allowed(layer: Layer, first: Layer, draft: Draft) -> bool:
     """Whether the weight error is bounded, and the chip has room for as many parameter sets."""
     varied = [v for v in layer.parameters.values() if len(v) > 1]
     sets = len(np.unique(np.stack(varied, axis=1), axis=0)) if varied else 1
-    room = draft.chip.parameter_sets // len(draft.network.populations)
+    learning = sum(p.plasticity is not None for p in draft.network.projections)
+    room = (draft.chip.parameter_sets - learning) // len(draft.network.populations)
     bounded = layer.scale.error <= MOST_ERROR * first.scale.error
     return bounded and (not layer.scale.finer.any() or sets <= room)
 

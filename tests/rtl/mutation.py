@@ -123,7 +123,7 @@ def jobs(chip: int) -> list[cosim.Job]:
         axons=max(len(i.rows) for i in images),
         synapse_words=max(len(i.memory.sparse) for i in images),
         populations=max(len(i.populations) for i in images),
-        parameter_sets=max(len(i.parameter_sets) for i in images),
+        parameter_sets=max(len(i.parameter_sets) + len(i.plastic) for i in images),
     )
     made = []
     for n, program in enumerate(found):

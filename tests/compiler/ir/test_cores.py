@@ -64,7 +64,7 @@ def test_memory_use_is_what_the_validator_counts(program):
         "axons": [len(i.rows) for i in images],
         "synapse_words": [len(i.memory.weight) for i in images],
         "routes": [sum(map(len, i.routes)) for i in images],
-        "parameter_sets": [len(i.parameter_sets) for i in images],
+        "parameter_sets": [len(i.parameter_sets) + len(i.plastic) for i in images],
         "populations": [len(i.populations) for i in images],
         "projections": [len(i.plastic) for i in images],
     }
