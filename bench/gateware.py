@@ -98,10 +98,11 @@ def cases() -> dict[str, Case]:
     spec = chip("up5k")
     options = {"reset": "subtract", "refractory": "hold"}
     datapath = lif.datapath(spec.state_bits, spec.accumulator_bits, options)
-    rule = stdp.path(spec.weight_bits, {"rounding": "nearest_even"})
-    found["up5k-256-LIF-stdp"] = Case(
-        "up5k", spec.carrying([datapath], [rule]), (datapath,), 48.0, (rule,)
-    )
+    for rounding in ("floor", "nearest_even"):
+        rule = stdp.path(spec.weight_bits, {"rounding": rounding})
+        found[f"up5k-256-LIF-stdp-{rounding}"] = Case(
+            "up5k", spec.carrying([datapath], [rule]), (datapath,), 48.0, (rule,)
+        )
     return found
 
 

@@ -11,6 +11,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from ..compiler.ir.cores import entry_stride
 from ..compiler.ir.cycles import take_clocks
 from ..compiler.ir.memory_map import MemoryMap, sparse_entry
 from ..compiler.ir.region import UNIT
@@ -93,8 +94,9 @@ class Accumulators(wiring.Component):
         entry_layout = struct(sparse_entry(chip))
         ratio = (lanes // groups).bit_length() - 1
         for j in range(groups):
-            raw = self.synapses[j * entry_layout.size : (j + 1) * entry_layout.size]
-            entry = data.View(entry_layout, raw)
+            entry = data.View(
+                entry_layout, self.synapses[j * entry_stride(chip) :][: entry_layout.size]
+            )
             entry_slot = slot
             if map.slot_bits:
                 entry_slot = (slot + entry.delay)[: map.slot_bits]

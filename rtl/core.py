@@ -72,7 +72,8 @@ class Core(wiring.Component):
         m.submodules.neurons = neurons = Neurons(map, self.target)
         m.submodules.emit = emit = Emit(map)
         m.submodules.synapses = synapses = SinglePortMemory(
-            max(2, regions["synapses"].entries), regions["synapses"].units * UNIT, self.target
+            max(2, regions["synapses"].entries), regions["synapses"].units * UNIT, self.target,
+            bytewise=bool(map.learn),
         )
         memories = {
             name: RegionMemory(
@@ -206,14 +207,15 @@ class Core(wiring.Component):
             self._learn(m, learn, traces["post"], neurons, memories, tables, host)
             m.d.comb += [
                 learn.axons.eq(registers["axons"]), learn.random_word.eq(random_word),
-                learn.synapse_data.eq(word),
+                learn.synapse_data.eq(word), learn.asked.eq(host.asked),
+                learn.asked_data.eq(self.memory.write_data), learn.active.eq(host.active),
+                learn.active_data.eq(host.data), synapses.write_data.eq(learn.synapse_written),
             ]  # fmt: skip
             with m.If(phase == LEARN):
                 m.d.comb += [
                     synapses.address.eq(learn.synapse_address),
                     synapses.write.eq(learn.synapse_write),
-                    synapses.write_data.eq(learn.synapse_written),
-                    synapses.write_mask.eq(-1),
+                    synapses.write_mask.eq(learn.synapse_mask),
                 ]
         if map.chip.digests:
             self._digest(m, neurons)
@@ -237,11 +239,6 @@ class Core(wiring.Component):
             traces.addresses.eq(learn.post_addresses),
             learn.post_data.eq(traces.data),
         ]
-        if "traces" in memories:
-            m.d.comb += [
-                memories["traces"].address.eq(traces.table_address),
-                traces.table_data.eq(memories["traces"].data),
-            ]
         spiked, due = Signal(), Signal.like(learn.due)
         m.d.comb += [learn.spiked.eq(spiked), learn.due.eq(due)]
         with m.If(neurons.start):

@@ -191,9 +191,10 @@ class Host:
         m.d.sync += mask.eq(
             Cat(core.memory.address[: region.unit_bits] == n for n in range(region.units))
         )
+        of_unit = len(synapses.write_mask) // region.units
         m.d.comb += [
             synapses.write_data.eq(Cat(*[self.data] * region.units)),
-            synapses.write_mask.eq(mask),
+            synapses.write_mask.eq(Cat(bit.replicate(of_unit) for bit in mask)),
             synapses.write.eq(self.write("synapses")),
         ]
         with m.If(self.active):

@@ -15,17 +15,17 @@ from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from ..compiler.ir.chip import learn_latencies
+from ..compiler.ir.chip import BYTE, learn_latencies
 from ..compiler.ir.cycles import PENDING_WORD, least_visit
 from ..compiler.ir.memory_map import MemoryMap
 from ..compiler.ir.plastic import DENSE, SPARSE
-from ..compiler.ir.region import field_bits
+from ..compiler.ir.region import UNIT, field_bits
 from ..compiler.ir.rule import LearningPath
 from .deliver import struct
 from .memories import later
 from .pipeline import Pipeline, field, signed_as
 from .primitives import Target
-from .synapse_words import SynapseWords, Visited
+from .synapse_words import HostWords, SynapseWords, Visited
 
 SCANNED = ("plastic", "rows", "pre", "history", "awake")  # memories of the scan
 WRITTEN = ("pre", "history", "awake")
@@ -37,8 +37,8 @@ class Learn(wiring.Component):
     start: one clock; done: high in the last clock; axons: in use; spiked: whether any neuron of the
     core did in this tick; due: whether each population updated, the last one first. Memories of the
     scan, the pending set and `projection`, in the table of parameters, go on with `advance`;
-    `synapse_data` comes `memory_latency` after its address, and
-    so does `post_data` of the post side's banks.
+    `synapse_data` comes `memory_latency` after its address, and so does `post_data` of the post
+    side's memories. For asked, active and their data see `HostWords`.
     """
 
     def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
@@ -46,7 +46,8 @@ class Learn(wiring.Component):
         self.map, self.learn, self.target = map, map.learn, target
         regions, learn = map.regions, map.learn
         words = range(max(2, regions["pending"].entries))
-        post = max(2, -(-regions["post"].entries // learn.width))
+        post = max(2, -(-regions["post"].entries // learn.width))  # words
+        parts = -(-regions["synapses"].units * UNIT // BYTE)
         members: dict[str, Any] = {
             "start": In(1),
             "done": Out(1),
@@ -66,7 +67,12 @@ class Learn(wiring.Component):
             "synapse_data": In(regions["synapses"].bits),
             "synapse_write": Out(1),
             "synapse_written": Out(regions["synapses"].bits),
-            "post_addresses": Out(data.ArrayLayout((post - 1).bit_length(), learn.width)),
+            "synapse_mask": Out(parts),
+            "asked": In(1),
+            "asked_data": In(UNIT),
+            "active": In(1),
+            "active_data": In(UNIT),
+            "post_addresses": Out(data.ArrayLayout((post - 1).bit_length(), learn.groups)),
             "post_data": In(data.ArrayLayout(regions["post"].bits, learn.width)),
         }
         self.scanned = tuple(name for name in SCANNED if name in regions)
@@ -89,7 +95,8 @@ class Learn(wiring.Component):
         extent_of = data.View(extent, row.extent[: extent.size])
         projection = data.View(struct(self.learn.projection.fields), self.projection_data)
         rule = projection.rule if self.learn.rule_bits else Const(0)
-        words = Mux(row.sparse, row.extent, extent_of.words)
+        most = max(1, -(-self.map.chip.neurons // self.map.chip.sparse_lanes))  # of one delay
+        words = Mux(row.sparse, row.extent, extent_of.words)[: most.bit_length()]
         holding, visit = Signal(), Signal()
         fresh, learns, axon = self._scan(m, holding, visit)
         event = self._event(m, fresh, projection, axon)
@@ -103,7 +110,7 @@ class Learn(wiring.Component):
         quiet |= p.at_rest_without_spikes & resting & ~self.spiked
         m.d.comb += visit.eq(moves & p.on & (event | awake | ~quiet))
         self._hold(m, holding, visit, words, row.sparse, rule)
-        traces = self._pre(m, fresh & moves, projection, rule, event, axon)
+        traces = self._pre(m, fresh, moves, projection, rule, event)
 
         begin = extent_of.begin
         visited = Visited(
@@ -114,11 +121,13 @@ class Learn(wiring.Component):
         through = SynapseWords(
             m, self.map, self.target, visited, self.synapse_data,
             [self.post_data[n] for n in range(self.learn.width)], signals, self.random_word,
+            HostWords(self.asked, self.active, self.asked_data, self.active_data),
         )  # fmt: skip
         m.d.comb += [
             self.synapse_address.eq(through.address),
             self.synapse_write.eq(through.write),
             self.synapse_written.eq(through.written),
+            self.synapse_mask.eq(through.mask),
             *(self.post_addresses[n].eq(x) for n, x in enumerate(through.post_addresses)),
         ]
         if "awake" in regions:
@@ -224,21 +233,27 @@ class Learn(wiring.Component):
             m.d.sync += [left.eq(Mux(clocks < least - 1, least - 1, clocks)), holding.eq(1)]
 
     def _pre(
-        self, m: Module, moves: Value, projection: Any, rule: Value, event: Value, axon: Value
+        self, m: Module, fresh: Value, moves: Value, projection: Any, rule: Value, event: Value
     ) -> list[Mapping[str, Value]]:
-        """Moves the traces of an axon; those of each rule as they are then."""
+        """Moves the traces of an axon, if it `moves`; those of each rule as they are then."""
         rules, regions = self.learn.rules, self.learn.regions
         if "pre" not in regions:
             return [{} for _ in rules]
         latency, _ = learn_latencies(rules)
-        write: Value = moves
+        write: Value = fresh & moves
         for n in range(latency):
             m.d.sync += (after := Signal(name=f"moving{n}")).eq(write)
             write = after
-        m.d.comb += [
-            self.pre_write.eq(write),
-            self.pre_write_address.eq(later(m, axon, latency, "moved_axon")),
-        ]
+        axon = Signal.like(self.pre_write_address, name="moved_axon")  # each in its turn
+        passed: Value = fresh
+        for n in range(latency):
+            m.d.sync += (after := Signal(name=f"passed{n}")).eq(passed)
+            passed = after
+        with m.If(self.start):
+            m.d.sync += axon.eq(0)
+        with m.Elif(passed):
+            m.d.sync += axon.eq(axon + 1)
+        m.d.comb += [self.pre_write.eq(write), self.pre_write_address.eq(axon)]
         rule_then = later(m, rule, latency, "moved_rule")
         written = {
             name: Signal(place.width, name=f"new_{name}")

@@ -27,7 +27,7 @@ class Neurons(wiring.Component):
     state is written when the pipelines have it. `stored` reports an update:
     the state, the spikes, and with `listed` a spike or a value for the list. On a core that learns,
     `phase_due` is whether the population is due whose phase is written, and `soon` the neuron that
-    is stored `memory_latency` clocks later.
+    is stored `memory_latency` + `LearnMap.trace_lead` clocks later.
     """
 
     def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
@@ -84,7 +84,7 @@ class Neurons(wiring.Component):
             m.d.sync += valid[n].eq(valid[n - 1])
 
         if map.learn:
-            m.d.comb += self.soon.eq(numbers[before + latency - wait])
+            m.d.comb += self.soon.eq(numbers[before + latency - wait - map.learn.trace_lead])
 
         # The pipelines' first clock is `before` after a neuron's number; memories answer in `wait`.
         currents = [arrivals.get("current", 0) for arrivals in map.arrivals]

@@ -14,7 +14,13 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.ir.language import Value, bounds, topological
-from ..compiler.ir.schedule import MULTIPLIER_CLOCKS, own_clocks, representatives, schedule
+from ..compiler.ir.schedule import (
+    MULTIPLIER_CLOCKS,
+    Schedule,
+    own_clocks,
+    representatives,
+    schedule,
+)
 from .primitives import DelayLine, Multiplier, Target
 
 MEMORY_DELAY = 80  # registers that are worth a block RAM, where those are counted (iCE40)
@@ -42,6 +48,7 @@ class Pipeline(wiring.Component):  # type: ignore[misc]
     ----------
     outputs: the graph, by output name. Equal subgraphs are built once.
     target: see `Multiplier`.
+    plan: the clocks of its values; those of `schedule`, if None.
 
     Members
     -------
@@ -54,9 +61,12 @@ class Pipeline(wiring.Component):  # type: ignore[misc]
     address: In(16), address of the item.
     """
 
-    def __init__(self, outputs: Mapping[str, Value], target: Target = "generic") -> None:
+    def __init__(
+        self, outputs: Mapping[str, Value], target: Target = "generic",
+        plan: Schedule | None = None,
+    ) -> None:  # fmt: skip
         self.graph, self.target = dict(outputs), target
-        self._schedule = schedule(outputs)
+        self._schedule = plan or schedule(outputs)
         order = topological(outputs.values())
         inputs: dict[str, int] = {}
         for value in order:

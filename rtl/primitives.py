@@ -127,6 +127,7 @@ class SinglePortMemory(wiring.Component):  # type: ignore[misc]
     ----------
     depth: words.
     width: bits of a word; it has `ceil(width / 16)` units of 16 bits (the last may be narrower).
+    bytewise: parts of a word that can be written by themselves are bytes, not units.
     target: on `ice40`, where `width` is a multiple of 16 and `depth` at most 65,536, each unit is
         one SB_SPRAM256KA per 16,384 words, whose contents at power-up are undefined.
 
@@ -135,45 +136,52 @@ class SinglePortMemory(wiring.Component):  # type: ignore[misc]
     address: In(ceil_log2(depth))
     write: In(1), write in this clock instead of reading.
     write_data: In(width)
-    write_mask: In(units), which units to write.
+    write_mask: In(parts), which parts to write.
     read_data: Out(width), the word at the address of the last clock; undefined if that one wrote.
     """
 
-    def __init__(self, depth: int, width: int, target: Target = "generic") -> None:
+    def __init__(
+        self, depth: int, width: int, target: Target = "generic", *, bytewise: bool = False
+    ) -> None:
         self.depth, self.width = depth, width
+        self.part = UNIT // 2 if bytewise else UNIT
         fits = width % UNIT == 0 and depth <= SPRAM_WORDS * SPRAM_BANKS
         self.target: Target = "ice40" if target == "ice40" and fits else "generic"
         super().__init__({
             "address": In(ceil_log2(depth)),
             "write": In(1),
             "write_data": In(width),
-            "write_mask": In(-(-width // UNIT)),
+            "write_mask": In(-(-width // self.part)),
             "read_data": Out(width),
         })
 
     def elaborate(self, platform: Any) -> Module:
         """The units side by side."""
         m = Module()
-        for n in range(len(self.write_mask)):
+        parts = UNIT // self.part
+        for n in range(-(-self.width // UNIT)):
             unit = slice(n * UNIT, min((n + 1) * UNIT, self.width))
-            ports = (self.write & self.write_mask[n], self.write_data[unit], self.read_data[unit])
+            mask = self.write_mask[n * parts : (n + 1) * parts]
+            ports = (mask, self.write_data[unit], self.read_data[unit])
             (self._spram if self.target == "ice40" else self._inferred)(m, n, *ports)
         return m
 
-    def _inferred(self, m: Module, n: int, write: Any, write_data: Any, read_data: Any) -> None:
-        memory = Memory(shape=len(write_data), depth=self.depth, init=())
+    def _inferred(self, m: Module, n: int, mask: Any, write_data: Any, read_data: Any) -> None:
+        width = len(write_data) if len(mask) == 1 else len(mask) * self.part
+        memory = Memory(shape=width, depth=self.depth, init=())
         m.submodules[f"unit{n}"] = memory
-        read_port, write_port = memory.read_port(), memory.write_port()
+        read_port = memory.read_port()
+        write_port = memory.write_port(granularity=None if len(mask) == 1 else self.part)
         m.d.comb += [
             read_port.addr.eq(self.address),
             read_port.en.eq(~self.write),  # no read meets a write: it fits a memory of one port
             read_data.eq(read_port.data),
             write_port.addr.eq(self.address),
             write_port.data.eq(write_data),
-            write_port.en.eq(write),
+            write_port.en.eq(mask & self.write.replicate(len(mask))),
         ]
 
-    def _spram(self, m: Module, n: int, write: Any, write_data: Any, read_data: Any) -> None:
+    def _spram(self, m: Module, n: int, mask: Any, write_data: Any, read_data: Any) -> None:
         within = self.address[:14]
         bank = self.address[14:]
         words = []
@@ -181,9 +189,10 @@ class SinglePortMemory(wiring.Component):  # type: ignore[misc]
             word = Signal(UNIT, name=f"word{n}_{k}")
             m.submodules[f"unit{n}_bank{k}"] = Instance(
                 "SB_SPRAM256KA",
-                i_CLOCK=ClockSignal(), i_CHIPSELECT=bank == k, i_WREN=write,
+                i_CLOCK=ClockSignal(), i_CHIPSELECT=bank == k, i_WREN=self.write & mask.any(),
                 i_ADDRESS=Cat(within, Const(0, 14 - len(within))),
-                i_DATAIN=write_data, i_MASKWREN=write.replicate(4), o_DATAOUT=word,
+                i_DATAIN=write_data, i_MASKWREN=Cat(bit.replicate(4 // len(mask)) for bit in mask),
+                o_DATAOUT=word,
                 i_STANDBY=Const(0), i_SLEEP=Const(0), i_POWEROFF=Const(1),  # active low
             )  # fmt: skip
             words.append(word)

@@ -5,6 +5,10 @@ with its words of state; stages are numbered by their *lag*, the clocks since th
 group was read, and are the same for all rows. What a row takes along is loaded into registers
 shortly before the first of its groups comes to the stage that wants it, so that rows may follow
 closely upon each other.
+
+The synapses of a group go through the pipelines in two halves. Of a sparse word, a half has an
+entry for each memory of the post side, in the lane in which a dense word has the same weight. What
+else such a word holds is not written.
 """
 
 from __future__ import annotations
@@ -13,19 +17,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data
 
-from ..compiler.ir.chip import learn_latencies
+from ..compiler.ir.chip import BYTE, learn_latencies
+from ..compiler.ir.cores import entry_stride
 from ..compiler.ir.language import names_read
 from ..compiler.ir.memory_map import MemoryMap, sparse_entry
 from ..compiler.ir.plastic import DENSE, SPARSE, SYNAPSE_DRAWS
-from ..compiler.ir.region import field_bits
+from ..compiler.ir.region import UNIT, field_bits
 from ..compiler.ir.rule import LearningPath
+from ..compiler.ir.schedule import synapse_schedule
 from .deliver import struct
 from .memories import later
-from .pipeline import MEMORY_DELAY, Pipeline, field, signed_as
-from .primitives import DelayLine, Target
+from .pipeline import Pipeline, field, signed_as
+from .primitives import Target
 
 
 class Line:
@@ -64,32 +70,55 @@ class Visited:
     traces: Sequence[Mapping[str, Value]]
 
 
+@dataclass(frozen=True)
+class HostWords:
+    """What the host writes into synapse words, in each of their units: `asked`, and a clock later
+    `active`, where it is `data` that was `coming` before."""
+
+    asked: Value
+    active: Value
+    asked_data: Value
+    active_data: Value
+
+    def coming(self, begin: int, end: int) -> Value:
+        """Bits of a word in the clock of `asked`."""
+        return Cat(self.asked_data[n % UNIT] for n in range(begin, end))
+
+    def data(self, begin: int, end: int) -> Value:
+        """Bits of a word in the clock of `active`."""
+        return Cat(self.active_data[n % UNIT] for n in range(begin, end))
+
+
 class SynapseWords:
     """Builds it into a module.
 
-    address, write, written: of the synapse memory, whose `word` comes `memory_latency` later;
-    post_addresses, post: of the post side's banks, likewise. awake_write, awake: whether, at the
-    end of row `awake_axon`, a synapse's state is not 0, where there are states.
+    address, write, written, mask: of the synapse memory, whose `word` comes `memory_latency` later;
+    while the host is `active`, its data are `written`.
+    post_addresses: of the post side's memories, which give `post`, of each lane, likewise.
+    awake_write, awake: whether, at the end of row `awake_axon`, a synapse's state is not 0, where
+    there are states.
     """
 
     def __init__(
         self, m: Module, map: MemoryMap, target: Target, row: Visited, word: Value,
-        post: Sequence[Value], signals: Mapping[str, Value], random_word: Value,
+        post: Sequence[Value], signals: Mapping[str, Value], random_word: Value, host: HostWords,
     ) -> None:  # fmt: skip
         assert map.learn is not None
         self.m, self.map, self.learn, self.target, self.row = m, map, map.learn, target, row
-        self.random_word, self.signals, self.post = random_word, signals, post
+        self.random_word, self.signals, self.post, self.host = random_word, signals, post, host
         chip, learn = map.chip, map.learn
         self.wait = wait = chip.memory_latency
         self.width, self.halves = learn.width, chip.lanes // learn.width
         traces, self.latency = learn_latencies(learn.rules)
         self.sparse = chip.delay_slots > 1  # whether there are sparse rows
-        self._lead = max(0, traces - 2 * wait - 1)  # clocks that a row waits for its traces
+        self._lead = max(0, traces - 2 * wait)  # clocks that a row waits for its traces
         self._start = Line(m, row.begins, "visit", reset=True)
         self._loaded: dict[tuple[str, int], Signal] = {}
-        self._issue, self._enter = wait + 1, 2 * wait + 1  # lags: word and post side are there
+        # Lags of the first half: its weights are in registers; its post side is there; it is done.
+        self._issue, self._enter = wait + 1, 2 * wait
         self._leave = self._enter + self.latency
-        self._back = self._leave + 1 + self._leave % 2  # odd: in a clock in which none is read
+        self._back = self._leave + 1  # when both halves are done, in a clock in which none is read
+        assert self._back % 2
         kinds = (DENSE, SPARSE) if self.sparse else (DENSE,)
         self._planes = {
             (n, kind): learn.planes(rule, kind)
@@ -98,8 +127,14 @@ class SynapseWords:
         self._most = max(self._planes.values())
         self._state_bits = [learn.state_places(rule)[""][1] for rule in learn.rules]
         self._capacity = chip.lanes * chip.weight_bits
+        self._entry = struct(sparse_entry(chip))
+        # A half's sparse entries, by the pipeline that takes them: their number in the first one.
+        each = chip.lanes // chip.sparse_lanes
+        self._entries = {g * each: g for g in range(learn.groups)} if self.sparse else {}
+        self._both = chip.sparse_lanes >= self.halves  # whether the second half has entries too
 
         self.write, self.written = Signal(), Signal(len(word))
+        self.mask = Signal(-(-map.regions["synapses"].units * UNIT // BYTE))
         read_address = self._reader(word)
         results, states = self._pipelines()
         write_address = self._writer(results, states)
@@ -153,20 +188,37 @@ class SynapseWords:
         else:
             m.d.comb += last.eq(1)
         self._group = Line(m, reads & last, "group", reset=True)
-        self._held = []
+        # In the lag of `wait` the last word is there, after it all of them are kept.
+        self._now: list[Value] = []
+        self._kept: list[Value] = []
         for n in range(self._most + 1):
-            held = Signal(len(word), name=f"held{n}", reset_less=True)
-            with m.If(Line(m, reads & (plane == n), f"read{n}", reset=True)[wait]):
-                m.d.sync += held.eq(word)
-            self._held.append(held)
+            kept = Signal(len(word), name=f"kept{n}", reset_less=True)
+            there = Line(m, reads & (plane == n), f"read{n}", reset=True)[wait]
+            with m.If(there if self._most else Const(1)):
+                m.d.sync += kept.eq(word)
+            self._now.append(Mux(there, word, kept) if self._most else word)
+            self._kept.append(kept)
         return at
 
-    def _items(self) -> tuple[list[Value], list[Value], Value, list[Any]]:
-        """Of each pipeline, in the stage of `issue`: whether it has a synapse, its weight; besides,
-        which half of the word this is, and the entries of a sparse word."""
-        m, row, chip, lag = self.m, self.row, self.map.chip, self._issue
-        half = self._group[lag + 1] if self.halves == 2 else Const(0)
-        some = self._group[lag] | half
+    def _half(self, now: Value, kept: Value, i: int, bits: int) -> Value:
+        """The bits of pipeline i's lane in this half, of what is there now or kept."""
+        second = kept[(self.width + i) * bits :][:bits]
+        first = now[i * bits :][:bits]
+        return Mux(self._second, second, first) if self.halves == 2 else first
+
+    def _entry_number(self, i: int) -> Value:
+        """The number of the sparse entry in its word that pipeline i takes in this half."""
+        low = (self.learn.groups - 1).bit_length()
+        return Cat(Const(self._entries[i], low), self._entry_half)
+
+    def _items(self) -> tuple[list[Value], list[Value]]:
+        """Of each pipeline, in the stage of `issue`: whether it has a synapse, its weight. The post
+        side is asked for a clock earlier."""
+        m, row, lag = self.m, self.row, self.wait
+        self._second = second = self._group[lag + 1] if self.halves == 2 else Const(0)
+        self._half_bit = Cat(second)[: self.halves - 1]
+        self._entry_half = self._half_bit[: self._both]
+        some = self._group[lag] | second
         number = Signal.like(row.begin, name="word_number")
         left, first = Signal.like(row.words, name="to_issue"), Signal(reset_less=True)
         with m.If(self._group[lag + 1]):
@@ -174,86 +226,129 @@ class SynapseWords:
         with m.If(self._start[self._lead + lag]):
             m.d.sync += [number.eq(row.begin), left.eq(row.words), first.eq(1)]
         ends = []
-        if chip.lanes > 1:
+        if self.map.chip.lanes > 1:
             ends = [
                 self._taken(row.projection[name], lag, name) for name in ("first_lane", "last_lane")
             ]
-        entry = struct(sparse_entry(chip))
-        entries = [
-            data.View(entry, self._held[0][j * entry.size : (j + 1) * entry.size])
-            for j in range(min(chip.sparse_lanes, self.width) if self.sparse else 0)
-        ]
         sparse = self._taken(row.sparse, lag, "sparse") if self.sparse else Const(0)
         delay = self._taken(row.projection.delay, lag, "delay") if self.sparse else Const(0)
-        ratio = (self.width // max(1, len(entries))).bit_length() - 1
-        on, weights, self.post_addresses = [], [], []
+        last = Signal(name="last_word")
+        m.d.comb += last.eq(left == 1)
+        word = Cat(self._half_bit, number)
+        on, weights = [], []
+        self.post_addresses = [word] * self.learn.groups
+        self._lanes: dict[int, Value] = {}  # of sparse entries' targets, in their memories
         for i in range(self.width):
-            lane = Cat(Const(i, (self.width - 1).bit_length()), Cat(half)[: self.halves - 1])
-            inside = Const(1)
+            here: Value = Const(1)
             if ends:
-                inside = ~(first & (lane < ends[0])) & ~((left == 1) & (lane > ends[1]))
-            dense = self._half(half, self._held[0], i, chip.weight_bits)
-            place = Cat(Cat(half)[: self.halves - 1], number)
-            here: Value = some & inside
-            if entries:
-                mine = entries[i % len(entries)]
-                target = mine.target if "target" in entry.members else Const(0, 1)
-                match = (target[:ratio] == i // len(entries)) & (mine.delay == delay)
-                here = Mux(sparse, self._group[lag] & match, here)
-                place = Mux(sparse, target[ratio:], place)
-                dense = Mux(sparse, mine.weight, dense)
-            on.append(here)
-            weights.append(dense)
-            self.post_addresses.append(place)
-        self._half_now, self._sparse_now = half, sparse
-        return on, weights, half, entries
+                before, after = (self._lanes_beyond(i, end, n) for n, end in enumerate(ends))
+                here = ~(first & before) & ~(last & after)
+            if i in self._entries:
+                here = Mux(sparse, self._sparse_entry(i, word, sparse, delay), here)
+            elif self.sparse:
+                here &= ~sparse
+            on.append(Line(m, some & here, f"on{i}")[1])
+            weight = self._half(self._now[0], self._kept[0], i, self.map.chip.weight_bits)
+            weights.append(Line(m, weight, f"weight{i}")[1])
+        return on, weights
 
-    def _half(self, half: Value, joined: Value, i: int, bits: int) -> Value:
-        """The bits of pipeline i's lane in this half of a word."""
-        parts = [joined[(h * self.width + i) * bits :][:bits] for h in range(self.halves)]
-        return Mux(half, parts[1], parts[0]) if self.halves == 2 else parts[0]
+    def _lanes_beyond(self, i: int, end: Value, last: int) -> Value:
+        """Whether pipeline i's lane in this half is before a first lane, or after a last one."""
+        table = 0
+        for n in range(1 << len(end) + len(self._half_bit)):
+            lane, of = (n >> len(end)) * self.width + i, n & ((1 << len(end)) - 1)
+            table |= (lane > of if last else lane < of) << n
+        index = Cat(end, self._half_bit)
+        return Const(table, 1 << len(index)).bit_select(index, 1)
+
+    def _sparse_entry(self, i: int, word: Value, sparse: Value, delay: Value) -> Value:
+        """Whether the entry that pipeline i takes is a synapse; says where its post side is."""
+        group = self._entries[i]
+        stride, size = entry_stride(self.map.chip), self._entry.size
+        raw: Value = self._now[0][group * stride :][:size]
+        there: Value = Const(1)
+        if self.halves == 2 and self._both:
+            place = (group + self.learn.groups) * stride
+            raw = Mux(self._second, self._kept[0][place : place + size], raw)
+        elif self.halves == 2:
+            there = ~self._second
+        entry = data.View(self._entry, raw)
+        target = entry.target if "target" in self._entry.members else Const(0, 1)
+        # The target's number is that times `sparse_lanes`, and the entry's.
+        low = (self.width // min(self.width, self.map.chip.sparse_lanes)).bit_length() - 1
+        self.post_addresses[group] = Mux(sparse, target[low:], word)
+        self._lanes[group] = Cat(self._entry_half, target[:low])
+        return there & (entry.delay == delay)
+
+    def _seen(self, i: int) -> Value:
+        """What the post side gives for pipeline i, in the stage of `enter`."""
+        if i not in self._entries:
+            return self.post[i]
+        groups, group = self.learn.groups, self._entries[i]
+        places = self.post[group :: groups]
+        if len(places) == 1:
+            return self.post[i]
+        lane = later(self.m, self._lanes[group], self.wait, f"lane{i}")
+        sparse = self._taken(self.row.sparse, self._enter, "sparse")
+        own = Const((i - group) // groups, len(lane))
+        return Array(places)[Mux(sparse, lane, own)]
 
     def _pipelines(self) -> tuple[list[Value], list[list[Value]]]:
         """Weights, and of each rule states, as they leave each pipeline: 0 where no synapse is."""
-        m, learn, lag = self.m, self.learn, self._issue
-        on, weights, half, entries = self._items()
-        self._entries = entries
-        cells = self._addresses(half) if any(rule.draws for rule in learn.rules) else []
+        m, learn = self.m, self.learn
+        on, weights = self._items()
+        cells = self._addresses() if any(rule.draws for rule in learn.rules) else []
         rule_then = self._taken(self.row.rule, self._leave, "rule")
         results, states = [], [[] for _ in learn.rules]  # type: list[Value], list[list[Value]]
-        joined = Cat(self._held[1:][n][: self._capacity] for n in range(self._most))
         for i in range(self.width):
-            there = Line(m, on[i], f"on{i}")[self._leave - lag]
-            weight, seen = Line(m, weights[i], f"w{i}"), Line(m, self.post[i], f"seen{i}")
+            there = Line(m, on[i], f"issued{i}")[self._leave - self._issue]
+            weight, seen = Line(m, weights[i], f"w{i}"), Line(m, self._seen(i), f"seen{i}")
             cell = Line(m, cells[i], f"cell{i}") if cells else None
             result = Signal(self.map.chip.weight_bits, name=f"learnt{i}")
             for n, bits in enumerate(self._state_bits):
-                state = self._half(half, joined, i, bits) if bits else Const(0, 0)
-                if bits and entries:
-                    j = i % len(entries)
-                    state = Mux(self._sparse_now, joined[j * bits : (j + 1) * bits], state)
-                w, after = self._pipeline(n, i, weight, Line(m, state, f"state{i}"), seen, cell)
+                state = Line(m, self._state(i, bits), f"state{n}_{i}")
+                w, after = self._pipeline(n, i, weight, state, seen, cell)
                 with m.If(there & (rule_then == n)):
                     m.d.comb += result.eq(w)
                 states[n].append(Mux(there & (rule_then == n), after, 0) if bits else after)
             results.append(result)
         return results, states
 
-    def _addresses(self, half: Value) -> list[Value]:
-        """What the synapse of each pipeline is numbered by, for random numbers."""
-        m, row, lag = self.m, self.row, self._issue
+    def _state(self, i: int, bits: int) -> Value:
+        """The state of pipeline i's synapse, in the stage of `issue`."""
+        if not bits:
+            return Const(0, 0)
+        now, kept = (
+            Cat(x[: self._capacity] for x in words[1:]) for words in (self._now, self._kept)
+        )
+        state = self._half(now, kept, i, bits)
+        if i in self._entries:
+            at = self._entries[i] * bits
+            mine: Value = now[at : at + bits]
+            if self.halves == 2 and self._both:
+                at += self.learn.groups * bits
+                mine = Mux(self._second, kept[at : at + bits], mine)
+            state = Mux(self._taken(self.row.sparse, self.wait, "sparse"), mine, state)
+        return Line(self.m, state, "state")[1]
+
+    def _addresses(self) -> list[Value]:
+        """What the synapse of each pipeline is numbered by, for random numbers, in the stage of
+        `issue`."""
+        m, row, lag = self.m, self.row, self.wait
         at = Signal.like(row.address, name="drawn_at")
         with m.If(self._group[lag + 1]):
             m.d.sync += at.eq(at + 1)
         with m.If(self._start[self._lead + lag]):
             m.d.sync += at.eq(row.address)
-        lanes = []
+        cells = []
         for i in range(self.width):
-            lane = Cat(Const(i, (self.width - 1).bit_length()), Cat(half)[: self.halves - 1])
-            if self._entries:
-                lane = Mux(self._sparse_now, Const(i % len(self._entries), len(lane)), lane)
-            lanes.append(Cat(lane[: self.map.lane_bits], at))
-        return lanes
+            lane = Cat(Const(i, (self.width - 1).bit_length()), self._half_bit)
+            if i in self._entries:
+                sparse = self._taken(row.sparse, lag, "sparse")
+                lane = Mux(sparse, self._entry_number(i), lane)
+            number = Cat(Cat(lane, Const(0, self.map.lane_bits))[: self.map.lane_bits], at)
+            cells.append(Line(m, number, "cell")[1])
+        return cells
 
     def _pipeline(
         self, number: int, i: int, weight: Line, state: Line, seen: Line, cell: Line | None
@@ -261,7 +356,7 @@ class SynapseWords:
         """Weight and state of a synapse as a rule's pipeline gives them."""
         m, learn, row = self.m, self.learn, self.row
         rule = learn.rules[number]
-        pipeline = Pipeline(rule.outputs, self.target)
+        pipeline = Pipeline(rule.outputs, self.target, synapse_schedule(rule.outputs))
         m.submodules[f"rule{number}_{i}"] = pipeline
         spare = self.latency - pipeline.latency
         stood = self._enter - self._issue  # clocks from weights to the post side
@@ -277,8 +372,9 @@ class SynapseWords:
                 at, bits = learn.state_places(rule)[variable]
                 value = state[stood + clock][at : at + bits]
             elif kind in ("post", "post.next"):
-                value = data.View(layout, seen[clock])[self._post_field(rule, kind, variable)]
-                value = Value.cast(value)[: self._bits_of(rule, kind, variable)]
+                entry = data.View(layout, seen[clock][: layout.size])
+                value = Value.cast(entry[self._post_field(rule, kind, variable)])
+                value = value[: self._bits_of(rule, kind, variable)]
             elif name == "pre.event":
                 value = self._taken(row.event, lag, "event")
             elif kind == "pre":
@@ -334,12 +430,19 @@ class SynapseWords:
             m.d.sync += base.eq(row.address)
         with m.Elif(first):
             m.d.sync += base.eq(base + 1)
-        now, waits = Line(m, Cat(results), "learnt"), self._back - self._leave
-        low = self._caught(results, 0, "low") if self.halves == 2 else now[waits]
-        weights: Value = Cat(low, now[waits - 1]) if self.halves == 2 else low
-        if self._entries:
-            weights = Mux(self._taken(row.sparse, lag, "sparse"), self._entry_words(low), weights)
-        m.d.comb += [self.write.eq(first), self.written.eq(weights)]
+        # What the host writes goes the same way.
+        host, size = self.host, len(Cat(results))
+        low = Signal(size, name="low", reset_less=True)
+        m.d.sync += low.eq(Cat(results) | Mux(host.asked, host.coming(0, size), 0))
+        weights: Value = low
+        if self.halves == 2:
+            high = Mux(host.active, host.data(size, 2 * size), Cat(results))
+            weights = Cat(low, high)
+        weights = Cat(weights, host.data(len(weights), len(self.written)))
+        m.d.comb += [self.write.eq(first), self.written.eq(weights), self.mask.eq(-1)]
+        if self.sparse:
+            with m.If(first & self._taken(row.sparse, lag, "sparse")):
+                m.d.comb += self.mask.eq(self._entry_bytes())
         if not self._most:
             return base
         at, left = Signal.like(base, name="write_at"), Signal(range(self._most + 1))
@@ -353,18 +456,21 @@ class SynapseWords:
             m.d.sync += [at.eq(at + stride), left.eq(left - 1)]
         done = planes - left
         rule = self._taken(row.rule, lag, "rule")
-        sparse = self._taken(row.sparse, lag, "sparse") if self._entries else Const(0)
-        with m.If(~first):
-            m.d.comb += self.write.eq(more)
-            for n, bits in enumerate(self._state_bits):
-                if not bits:
-                    continue
-                low = self._caught(states[n], 0, f"state{n}_low")
-                high = self._caught(states[n], 1, f"state{n}_high") if self.halves == 2 else low[:0]
-                joined = Cat(low, high)
-                if self._entries:
-                    joined = Mux(sparse, self._entry_states(low, bits), joined)
-                joined = Cat(joined, Const(0, self._most * self._capacity))
+        sparse = self._taken(row.sparse, lag, "sparse") if self.sparse else Const(0)
+        found: list[tuple[int, Value]] = []
+        for n, bits in enumerate(self._state_bits):
+            if not bits:
+                continue
+            low = self._caught(states[n], 0, f"state{n}_low")
+            high = self._caught(states[n], 1, f"state{n}_high") if self.halves == 2 else low[:0]
+            joined: Value = Cat(low, high)
+            if self.sparse:
+                mine = [half[i * bits :][:bits] for half in (low, high) for i in self._entries]
+                joined = Mux(sparse, Cat(mine), joined)
+            found.append((n, Cat(joined, Const(0, self._most * self._capacity))))
+        with m.If(more):
+            m.d.comb += self.write.eq(1)
+            for n, joined in found:
                 for k in range(self._most):
                     with m.If((rule == n) & (done[: len(left)] == k)):
                         m.d.comb += self.written.eq(
@@ -379,38 +485,13 @@ class SynapseWords:
             self.m.d.sync += kept.eq(Cat(parts))
         return kept
 
-    def _merged(self, low: Value, bits: int) -> list[Value]:
-        """Of each entry, what the pipeline gave that had it."""
-        entries = len(self._entries)
-        merged = []
-        for j in range(entries):
-            mine: Value = Const(0, bits)
-            for i in range(j, self.width, entries):
-                mine |= low[i * bits : (i + 1) * bits]
-            merged.append(mine)
-        return merged
-
-    def _entry_words(self, low: Value) -> Value:
-        """A word of a sparse row: weights anew, places as they were."""
-        entry = struct(sparse_entry(self.map.chip))
-        bits = self.map.chip.weight_bits
-        places = Cat(view.as_value()[bits:] for view in self._entries)
-        places = self._delayed(places, self._back - self._issue)
-        size = entry.size - bits
-        return Cat(
-            Cat(w, places[j * size : (j + 1) * size])
-            for j, w in enumerate(self._merged(low, bits))
-        )
-
-    def _entry_states(self, low: Value, bits: int) -> Value:
-        return Cat(self._merged(low, bits))
-
-    def _delayed(self, value: Value, clocks: int) -> Value:
-        if self.target == "ice40" and clocks >= 3 and clocks * len(value) >= MEMORY_DELAY:
-            self.m.submodules.places = line = DelayLine(len(value), clocks)
-            self.m.d.comb += line.given.eq(value)
-            return line.taken
-        return Line(self.m, value, "places")[clocks]
+    def _entry_bytes(self) -> int:
+        """The mask of the bytes that have the weights of sparse entries."""
+        chip, mask = self.map.chip, 0
+        for j in range(chip.sparse_lanes):
+            at = j * entry_stride(chip) // BYTE
+            mask |= ((1 << chip.entry_weight_bits // BYTE) - 1) << at
+        return mask
 
     def _awake(self, states: Sequence[Sequence[Value]]) -> None:
         """Whether any synapse of a row has a state that is not 0, told at its end."""

@@ -13,9 +13,10 @@ from typing import Any
 from .errors import SpikefabError
 from .neuron import Datapath
 from .rule import LearningPath
-from .schedule import schedule
+from .schedule import schedule, synapse_schedule
 
 UNLIMITED = 2**31 - 1
+BYTE = 8
 
 
 @dataclass(frozen=True)
@@ -85,14 +86,23 @@ class ChipSpec:
 
     @property
     def sparse_lanes(self) -> int:
-        """Synapses per clock of a sparse row: as many (target, weight, delay) as fit one word."""
+        """Synapses per clock of a sparse row: as many (target, weight, delay) as fit one word.
+
+        On a chip that learns, each has its part of the word, which begins with a byte.
+        """
         word = self.lanes * self.weight_bits
         for lanes in (2**k for k in range(self.lanes.bit_length() - 1, 0, -1)):
             target = max(1, -(-self.neurons // lanes) - 1).bit_length()
-            entry = self.weight_bits + target + (self.delay_slots - 1).bit_length()
-            if lanes * entry <= word:
+            entry = self.entry_weight_bits + target + (self.delay_slots - 1).bit_length()
+            if lanes * entry <= word and not (self.rules and word // lanes % BYTE):
                 return lanes
         return 1
+
+    @property
+    def entry_weight_bits(self) -> int:
+        """Bits of the weight of a sparse entry; whole bytes, which can be written by themselves,
+        on a chip that learns."""
+        return -(-self.weight_bits // BYTE) * BYTE if self.rules else self.weight_bits
 
     def carrying(
         self, models: Iterable[Datapath], rules: Iterable[LearningPath] = ()
@@ -150,7 +160,7 @@ def learn_latencies(rules: Iterable[LearningPath]) -> tuple[int, int]:
     traces, synapses = [0], [0]
     for rule in rules:
         traces += [schedule(g).latency for g in (rule.pre_outputs, rule.post_outputs) if g]
-        synapses.append(schedule(rule.outputs).latency)
+        synapses.append(synapse_schedule(rule.outputs).latency)
     return max(traces), max(synapses)
 
 

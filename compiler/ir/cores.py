@@ -6,7 +6,7 @@ emulator runs the flat rows instead and is tested against this form.
 A word of the synapse memory belongs to a dense row and holds `lanes` weights, lane l for target
 `lanes x accumulator word + l`; or to a sparse row and holds `chip.sparse_lanes` entries of weight,
 target and delay, entry j for targets of residue j. A weight of 0 disables a lane or an entry. In an
-entry of n-bit fields the weight lies lowest, then target div sparse_lanes, then the delay.
+entry the weight lies lowest, then target div sparse_lanes, then the delay (`entry_stride`).
 """
 
 from __future__ import annotations
@@ -111,8 +111,8 @@ class SynapseMemory:
 
     def pack(self, chip: ChipSpec) -> list[int]:
         """The words as the memory holds them, integers of `word_bits(chip)` bits."""
-        target_bits, delay_bits = sparse_fields(chip)
-        entry = chip.weight_bits + target_bits + delay_bits
+        target_bits, _ = sparse_fields(chip)
+        entry = entry_stride(chip)
         mask = (1 << chip.weight_bits) - 1
         lanes = chip.sparse_lanes
         packed = []
@@ -126,7 +126,7 @@ class SynapseMemory:
                 places = zip(weights, self.target[n].tolist(), self.delay[n].tolist(), strict=False)
                 for j, (w, target, delay) in enumerate(places):
                     place = target // lanes | delay << target_bits
-                    word |= ((w & mask) | place << chip.weight_bits) << (j * entry)
+                    word |= ((w & mask) | place << chip.entry_weight_bits) << (j * entry)
             packed.append(word)
         return packed
 
@@ -144,9 +144,9 @@ class SynapseMemory:
                     memory.weight[n, lane] = wrap_to(word >> (lane * bits), bits)
                 continue
             for j in range(lanes):
-                entry = word >> (j * (bits + target_bits + delay_bits))
+                entry = word >> (j * entry_stride(chip))
                 memory.weight[n, j] = wrap_to(entry, bits)
-                place = entry >> bits
+                place = entry >> chip.entry_weight_bits
                 memory.target[n, j] = (place & ((1 << target_bits) - 1)) * lanes + j
                 memory.delay[n, j] = place >> target_bits & ((1 << delay_bits) - 1)
         return memory
@@ -191,10 +191,20 @@ def sparse_fields(chip: ChipSpec) -> tuple[int, int]:
     return target, (chip.delay_slots - 1).bit_length()
 
 
+def entry_bits(chip: ChipSpec) -> int:
+    """Bits of a sparse entry."""
+    return chip.entry_weight_bits + sum(sparse_fields(chip))
+
+
+def entry_stride(chip: ChipSpec) -> int:
+    """Bits from a sparse entry of a word to the next: they lie side by side or, on a chip that
+    learns, each in its part of the word, so that its weight is that of a lane."""
+    return word_bits(chip) // chip.sparse_lanes if chip.rules else entry_bits(chip)
+
+
 def word_bits(chip: ChipSpec) -> int:
     """Width of the synapse memory: `lanes` weights, or one sparse entry where that is wider."""
-    entry = chip.weight_bits + sum(sparse_fields(chip))
-    return max(chip.lanes * chip.weight_bits, chip.sparse_lanes * entry)
+    return max(chip.lanes * chip.weight_bits, chip.sparse_lanes * entry_bits(chip))
 
 
 def routing(program: Program) -> list[Routes]:

@@ -3,9 +3,10 @@
 Entries by axon: `plastic`, 0 or one more than the number of the core's plastic projection whose row
 it is; `pre`, its traces; `history`, whether it had an event one tick ago, two, and so on; `awake`,
 whether a synapse of its row has a state that is not 0. `post`, by neuron: its traces after its last
-update and, as far as synapses read them, before; whether it spiked; held values. By population,
-`traces` holds the parameters of a rule; `signals` the values of the tick to come. What a plastic
-projection has lies in the table of parameters, from its last entry down.
+update and, as far as synapses read them, before; whether it spiked; held values; behind them, by
+population, the parameters of its traces (`trace_fields`), in as many entries as there are synapse
+pipelines. `signals` holds the values of the tick to come. What a plastic projection has lies in the
+table of parameters, from its last entry down.
 
 Variables of a rule take the fields `x0, x1, ...` of their kind in the order of their names, rules
 sharing them. The state of the synapses of one word of weights lies, lane by lane, in as many words
@@ -18,13 +19,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from .chip import ChipSpec
+from .chip import ChipSpec, learn_latencies
 from .cores import CoreImage, CoreProjection
+from .cycles import input_clocks
 from .errors import SpikefabError
 from .language import names_read
 from .plastic import state_words
 from .region import Fields, Region, field_bits, packed_region
 from .rule import Interval, LearningPath
+from .schedule import schedule
 
 CHANGING = ("pre", "history", "awake", "post", "signals")  # by ticks, or before them
 FLAGS = ("without_spikes", "at_rest", "at_rest_without_spikes", "on")
@@ -67,6 +70,31 @@ class LearnMap:
     def width(self) -> int:
         """Synapse pipelines: they take a word of weights in two clocks."""
         return max(1, self.chip.lanes // 2)
+
+    @cached_property
+    def groups(self) -> int:
+        """Memories of the post side: each has every so manieth neuron, and gives those of a clock's
+        pipelines, or of one of the sparse entries of a clock."""
+        halves = self.chip.lanes // self.width
+        return max(1, self.chip.sparse_lanes // halves) if self.chip.delay_slots > 1 else 1
+
+    @property
+    def post_words(self) -> int:
+        """Entries of the post side's memories that have neurons, `width` in all of them."""
+        return -(-self.chip.neurons // self.width)
+
+    @cached_property
+    def trace_lead(self) -> int:
+        """Clocks by which a neuron's traces set out before it is known whether it spikes."""
+        chip = self.chip
+        latency, _ = learn_latencies(self.rules)
+        leads = []
+        for rule in self.rules:
+            plan = schedule(rule.post_outputs)
+            arrival = plan.arrivals().get("post.event", plan.latency)
+            leads.append(latency - plan.latency + arrival)
+        room = input_clocks(chip) + chip.neuron_latency - chip.memory_latency - 1
+        return max(0, min([*leads, room]))
 
     @cached_property
     def rule_bits(self) -> int:
@@ -121,31 +149,36 @@ class LearnMap:
         pre = union_fields((r.pre for r in rules), "x")
         post = union_fields((r.post for r in rules), "x")
         widths = dict(post)
+        fields = (
+            ("spike", 1), *post, *((f"before{n}", widths[f"x{n}"]) for n in self.before),
+            *union_fields((r.held for r in rules), "held"),
+        )  # fmt: skip
+        parameters = sum(bits for _, bits in self.trace_fields)
+        neurons, populations = self.post_words * self.width, chip.populations * self.width
         found = [
             Region("plastic", chip.axons, max(1, chip.projections).bit_length()),
-            packed_region(
-                "post", chip.neurons,
-                (
-                    ("spike", 1), *post, *((f"before{n}", widths[f"x{n}"]) for n in self.before),
-                    *union_fields((r.held for r in rules), "held"),
-                ),
+            Region(
+                "post", neurons + (populations if parameters else 0),
+                max(sum(bits for _, bits in fields), -(-parameters // self.width)), fields,
             ),
-        ]  # fmt: skip
+        ]
         if pre:
             found.append(packed_region("pre", chip.axons, pre))
         if chip.delay_slots > 1:
             found.append(Region("history", chip.axons, chip.delay_slots - 1))
         if any(r.state for r in rules):
             found.append(Region("awake", chip.axons, 1))
-        if post:
-            found.append(packed_region(
-                "traces", chip.populations,
-                (("rule", self.rule_bits),
-                 *union_fields((self.trace_parameters(r) for r in rules), "p")),
-            ))  # fmt: skip
         if self.signals:
             found.append(Region("signals", len(self.signals), 16))
         return {region.name: region for region in found}
+
+    @cached_property
+    def trace_fields(self) -> Fields:
+        """What is kept of a population for its traces; nothing, if no rule has any."""
+        if not any(r.post for r in self.rules):
+            return ()
+        parameters = union_fields((self.trace_parameters(r) for r in self.rules), "p")
+        return (("rule", self.rule_bits), *parameters)
 
     @cached_property
     def projection(self) -> Region:
@@ -178,9 +211,14 @@ class LearnMap:
             name: [0] * axons for name in axon_entries if name in self.regions
         }
         kept["plastic"] = [row.plastic + 1 for row in image.rows]
-        kept["post"] = [self.regions["post"].pack(**held) for held in self._held(image)]
-        if "traces" in self.regions:
-            kept["traces"] = self._traces(image)
+        post = self.regions["post"]
+        kept["post"] = [post.pack(**held) for held in self._held(image)]
+        if self.trace_fields:
+            kept["post"] += [0] * (self.post_words * self.width - len(kept["post"]))
+            for entry in self._traces(image):
+                kept["post"] += [
+                    entry >> n * post.bits & ((1 << post.bits) - 1) for n in range(self.width)
+                ]
         if self.signals:
             kept["signals"] = [0] * len(self.signals)
         return kept
@@ -214,7 +252,7 @@ class LearnMap:
             rule = self.rules[part.whole.rule]
             if not rule.post:
                 continue
-            entry = self.regions["traces"].pack(
+            entry = Region("traces", 0, 0, self.trace_fields).pack(
                 rule=part.whole.rule,
                 **packed(part.whole.parameters, self.trace_parameters(rule), "p"),
             )

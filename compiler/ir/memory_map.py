@@ -409,7 +409,8 @@ class MemoryMap:
 def sparse_entry(chip: ChipSpec) -> Fields:
     """The fields of an entry of a sparse row (see `cores`)."""
     target, delay = sparse_fields(chip)
-    return (("weight", chip.weight_bits), ("target", target), ("delay", delay))
+    unused = chip.entry_weight_bits - chip.weight_bits
+    return (("weight", chip.weight_bits), ("gap", unused), ("target", target), ("delay", delay))
 
 
 def memory_map(program: Program) -> MemoryMap:

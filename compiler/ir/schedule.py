@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from typing import Any
 
 from .language import Value, topological
 
 # Delay of an operator, in units of one carry bit, for arguments of w bits. An adder of 20 bits with
-# its routing passes at about 87 MHz on an iCE40 UP5K; a budget of 48 is some 20 ns there.
-CLOCK_BUDGET = 48
+# its routing passes at about 87 MHz on an iCE40 UP5K; a budget of 50 is some 20 ns there.
+CLOCK_BUDGET = 50
 MULTIPLIER_CLOCKS = 2
 RANDOM_CLOCKS = 3
 _FREE = ("const", "not", "wrap", "mul")
@@ -72,32 +73,43 @@ def delay(value: Value) -> int:
     width = max([value.bits] + [a.bits for a in value.args])
     if value.op in ("add", "sub", "lt", "le"):
         return _LOGIC_DELAY + width
+    if value.op == "clip" and value.args[0].lo >= 0:  # bits above tell
+        return 2 * _LOGIC_DELAY
     if value.op in ("min", "max", "abs", "clip"):
         return 2 * _LOGIC_DELAY + width
     if value.op == "shl":
         return 0
     if value.op == "shr":
         stages = value.args[1].hi.bit_length() if value.args[1].op != "const" else 0
-        rounds = value.attribute[0] != "floor"
+        down = value.attribute[0] == "toward_zero" and value.args[0].lo >= 0
+        rounds = value.attribute[0] != "floor" and not down
         return _LOGIC_DELAY * stages + (_LOGIC_DELAY + width if rounds else 0)
     if value.op == "table":
         return _LOGIC_DELAY * max(1, value.args[0].hi.bit_length() // 2)
     if value.op == "eq":  # a lookup table takes four bits
+        if any(a.op == "const" and (b.lo, b.hi) == (0, 1) for a, b in permutations(value.args)):
+            return 0  # of an event, which is its only bit
         return _LOGIC_DELAY * (1 + (width > 4) + (width > 16))
     return _LOGIC_DELAY
 
 
-def schedule(outputs: Mapping[str, Value], budget: int = CLOCK_BUDGET) -> Schedule:
+def schedule(
+    outputs: Mapping[str, Value], budget: int = CLOCK_BUDGET, early: bool = False
+) -> Schedule:
     """Chains within `budget` carry bits per clock, in as few clocks as possible.
 
     Every value is computed, and every input taken, as late as that allows: what arrives late need
     not be kept in registers until then. Equal values share a clock; so do inputs of one name, and
-    all random numbers.
+    all random numbers. early: values as early as can be, for inputs that are kept in registers
+    anyhow until they are taken.
     """
     order = topological(outputs.values())
     same = representatives(order)
     kept = [value for value in order if same[value] is value]
-    latency = _earliest(order, outputs, budget)
+    soonest = _earliest(order, budget)
+    latency = max((soonest[v] for v in outputs.values()), default=0)
+    if early:
+        return Schedule(_taken_late(order, same, soonest), latency + 1)
     clock: dict[Value, int] = {}
     used: dict[Value, int] = {}  # what the chain from a value's start to the clock's end takes
     users: dict[Value, list[Value]] = {}
@@ -142,8 +154,34 @@ def _together(values: Sequence[Value]) -> list[list[Value]]:
     return list(groups.values())
 
 
-def _earliest(order: Sequence[Value], outputs: Mapping[str, Value], budget: int) -> int:
-    """The clock in which the last output is there if everything is computed at once."""
+def synapse_schedule(outputs: Mapping[str, Value]) -> Schedule:
+    """Values as early as can be, in an even number of clocks: words of synapses are read in every
+    other clock and written in the others, and what left a pipeline is to be written in the next."""
+    budgets = range(CLOCK_BUDGET, 0, -1)
+    plans = (schedule(outputs, budget, early=True) for budget in budgets)
+    return next(plan for plan in plans if plan.latency % 2 == 0)
+
+
+def _taken_late(
+    order: Sequence[Value], same: Mapping[Value, Value], clock: Mapping[Value, int]
+) -> dict[Value, int]:
+    """These clocks, but inputs in the first in which they are used."""
+    found = {value: clock[same[value]] for value in order}
+    first: dict[str, int] = {}
+    for value in order:
+        start = found[value] - own_clocks(value)
+        for a in value.args:
+            if a.op == "input":
+                name = str(a.attribute[0])
+                first[name] = min(first.get(name, start), start)
+    for value in order:
+        if value.op == "input":
+            found[value] = first.get(str(value.attribute[0]), found[value])
+    return found
+
+
+def _earliest(order: Sequence[Value], budget: int) -> dict[Value, int]:
+    """The clock of each value if everything is computed at once."""
     clock: dict[Value, int] = {}
     used: dict[Value, int] = {}
     for value in order:
@@ -156,4 +194,4 @@ def _earliest(order: Sequence[Value], outputs: Mapping[str, Value], budget: int)
         if before and before + cost > budget:
             start, before = start + 1, 0
         clock[value], used[value] = start, before + cost
-    return max((clock[v] for v in outputs.values()), default=0)
+    return clock

@@ -26,6 +26,7 @@ from amaranth.lib.wiring import In, Out
 from proof import Cells, any_of
 from spikefab import rtl
 from spikefab.compiler.ir.chip import ChipSpec
+from spikefab.compiler.ir.cores import entry_stride
 from spikefab.compiler.ir.cycles import (
     PENDING_WORD,
     deliver_constant,
@@ -555,7 +556,7 @@ class AccumulatorsHarness(wiring.Component):
         with m.If(dense):
             m.d.comb += weight.eq(self.synapses.word_select(lane, chip.weight_bits))
         for j in range(chip.sparse_lanes):
-            entry = data.View(layout, self.synapses[j * layout.size :][: layout.size])
+            entry = data.View(layout, self.synapses[j * entry_stride(chip) :][: layout.size])
             target = Signal(map.neuron_bits, name=f"target{j}")
             m.d.comb += target.eq(entry.target * chip.sparse_lanes + j)
             to_slot = (slot + entry.delay)[: map.slot_bits] if map.slot_bits else Const(0, 0)
