@@ -34,7 +34,7 @@ def damage_of(
     neuron = source = None
     if region.name == "rows":
         source = program.source_name(int(image.sources[n]))
-    elif region.name in ("routes", "parameter_index"):
+    elif region.name in ("routes", "parameter_index") and n < image.neurons:
         neuron = program.neuron_name(image.first + n)
     else:
         variable = f"{variable} of entry {n}"

@@ -247,10 +247,12 @@ class Core(wiring.Component):
             m.d.sync += spiked.eq(1)
         with m.If(neurons.phase_write):  # of one population after the other
             m.d.sync += due.eq(Cat(neurons.phase_due, due))
-        parameters = memories["parameters"]
-        m.d.comb += learn.projection_data.eq(parameters.data)
+        parameters, index = memories["parameters"], memories["parameter_index"]
+        m.d.comb += [learn.projection_data.eq(parameters.data), learn.index_data.eq(index.data)]
         with m.If(self.phase == LEARN):
             m.d.comb += [
+                index.address.eq(learn.index_address),
+                index.enable.eq(learn.advance),
                 *(address.eq(learn.projection_address) for address in parameters.addresses),
                 parameters.enable.eq(learn.advance),
             ]

@@ -198,7 +198,8 @@ def _image(map: MemoryMap, name: str, entries: list[int], notes: list[str]) -> s
     """What a region holds, for `$readmemh`: an entry per line."""
     region = map.regions[name]
     digits = -(-region.bits // 4)
-    notes = [f"  // {plain(note)}" for note in notes] or [""] * len(entries)
+    notes = [f"  // {plain(note)}" for note in notes]
+    notes += [""] * (len(entries) - len(notes))
     head = f"// {name}: the first {len(entries)} of {region.entries} entries of {region.bits} bits"
     lines = (f"{entry:0{digits}x}{note}" for entry, note in zip(entries, notes, strict=True))
     return _lines([head, *lines])

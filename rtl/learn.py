@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
-from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -27,7 +27,7 @@ from .pipeline import Pipeline, field, signed_as
 from .primitives import Target
 from .synapse_words import HostWords, SynapseWords, Visited
 
-SCANNED = ("plastic", "rows", "pre", "history", "awake")  # memories of the scan
+SCANNED = ("rows", "pre", "history", "awake")  # memories of the scan
 WRITTEN = ("pre", "history", "awake")
 
 
@@ -36,7 +36,8 @@ class Learn(wiring.Component):
 
     start: one clock; done: high in the last clock; axons: in use; spiked: whether any neuron of the
     core did in this tick; due: whether each population updated, the last one first. Memories of the
-    scan, the pending set and `projection`, in the table of parameters, go on with `advance`;
+    scan, the pending set, and `index` and `projection` in the tables of parameters go on with
+    `advance`;
     `synapse_data` comes `memory_latency` after its address, and so does `post_data` of the post
     side's memories. For asked, active and their data see `HostWords`.
     """
@@ -57,6 +58,8 @@ class Learn(wiring.Component):
             "random_word": In(32),
             "signals": In(data.ArrayLayout(16, max(1, len(learn.signals)))),
             "advance": Out(1),
+            "index_address": Out(map.neuron_bits),
+            "index_data": In(regions["parameter_index"].bits),
             "projection_address": Out(range(max(2, map.chip.parameter_sets))),
             "projection_data": In(learn.projection.bits),
             "pending_address": Out(words),
@@ -141,14 +144,18 @@ class Learn(wiring.Component):
     def _scan(self, m: Module, holding: Signal, visit: Signal) -> tuple[Value, Value, Value]:
         """An axon per clock in which the stages go on: of the one in the last stage, whether this
         is its first clock there, whether its row is plastic, its number."""
-        wait = self.map.chip.memory_latency
+        wait, regions = self.map.chip.memory_latency, self.map.regions
         running, at = Signal(), Signal.like(self.axons)
         there: list[Value] = [Signal(name=f"there{n}") for n in range(2 * wait + 1)]
         ends: list[Value] = [Signal(name=f"end{n}") for n in range(2 * wait + 1)]
         bits = len(self.pending_address) + PENDING_WORD.bit_length() - 1
         axon: list[Value] = [Cat(at, Const(0, bits))[:bits]]
         axon += [Signal(bits, name=f"axon{n}", reset_less=True) for n in range(2 * wait)]
-        plastic: list[Value] = [self.plastic_data != 0]
+        index = data.View(struct(regions["parameter_index"].fields), self.index_data)
+        share = len(self.learn.plastic_fields)
+        low = (share - 1).bit_length()
+        found = Array(index[name] for name, _ in self.learn.plastic_fields)[axon[wait][:low]]
+        plastic: list[Value] = [found != 0]
         plastic += [Signal(name=f"plastic{n}", reset_less=True) for n in range(wait)]
         m.d.comb += [
             there[0].eq(running & (at != self.axons)), ends[0].eq(running & (at == self.axons)),
@@ -160,12 +167,9 @@ class Learn(wiring.Component):
         with m.If(self.start):
             m.d.sync += running.eq(1)
         m.d.comb += [
-            self.plastic_address.eq(at),
-            self.projection_address.eq(self._projection_at(self.plastic_data)),
-            *(
-                getattr(self, f"{name}_address").eq(axon[wait])
-                for name in self.scanned if name != "plastic"
-            ),
+            self.index_address.eq(at[low:]),
+            self.projection_address.eq(self._projection_at(found)),
+            *(getattr(self, f"{name}_address").eq(axon[wait]) for name in self.scanned),
             self.pending_address.eq(axon[2 * wait - 1][PENDING_WORD.bit_length() - 1 :]),
             # The last axon of a word of the pending set is done with it.
             self.pending_clear.eq(there[-1] & self.advance & (

@@ -35,7 +35,7 @@ class Neurons(wiring.Component):
         self.before = input_clocks(map.chip)
         regions, bits = map.regions, map.neuron_bits
         population = len(Signal(range(max(2, map.chip.populations))))
-        index = regions["parameter_index"].bits
+        index = dict(regions["parameter_index"].fields)["set"]
         learning = {"phase_due": Out(1), "soon": Out(bits)} if map.learn else {}
         super().__init__(
             {

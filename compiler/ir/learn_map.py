@@ -1,12 +1,12 @@
 """The memories of a core that learns, besides those of every core: regions, fields, contents.
 
-Entries by axon: `plastic`, 0 or one more than the number of the core's plastic projection whose row
-it is; `pre`, its traces; `history`, whether it had an event one tick ago, two, and so on; `awake`,
-whether a synapse of its row has a state that is not 0. `post`, by neuron: its traces after its last
-update and, as far as synapses read them, before; whether it spiked; held values; behind them, by
-population, the parameters of its traces (`trace_fields`), in as many entries as there are synapse
-pipelines. `signals` holds the values of the tick to come. What a plastic projection has lies in the
-table of parameters, from its last entry down.
+Entries by axon: `pre`, its traces; `history`, whether it had an event one tick ago, two, and so on;
+`awake`, whether a synapse of its row has a state that is not 0. `post`, by neuron: its traces after
+its last update and, as far as synapses read them, before; whether it spiked; held values; behind
+them, by population, the parameters of its traces (`trace_fields`), in as many entries as there are
+synapse pipelines. `signals` holds the values of the tick to come. What a plastic projection has
+lies in the table of parameters, from its last entry down. Which of them an axon's row belongs to
+stands in the region `parameter_index`, beside the sets of neurons (`plastic_fields`).
 
 Variables of a rule take the fields `x0, x1, ...` of their kind in the order of their names, rules
 sharing them. The state of the synapses of one word of weights lies, lane by lane, in as many words
@@ -156,7 +156,6 @@ class LearnMap:
         parameters = sum(bits for _, bits in self.trace_fields)
         neurons, populations = self.post_words * self.width, chip.populations * self.width
         found = [
-            Region("plastic", chip.axons, max(1, chip.projections).bit_length()),
             Region(
                 "post", neurons + (populations if parameters else 0),
                 max(sum(bits for _, bits in fields), -(-parameters // self.width)), fields,
@@ -171,6 +170,14 @@ class LearnMap:
         if self.signals:
             found.append(Region("signals", len(self.signals), 16))
         return {region.name: region for region in found}
+
+    @cached_property
+    def plastic_fields(self) -> Fields:
+        """For each of the axons that share an entry with a neuron: 0, or one more than the number
+        of the core's plastic projection whose row it is."""
+        share = 1 << (-(-self.chip.axons // self.chip.neurons) - 1).bit_length()
+        bits = max(1, self.chip.projections).bit_length()
+        return tuple((f"plastic{n}", bits) for n in range(share))
 
     @cached_property
     def trace_fields(self) -> Fields:
@@ -210,7 +217,6 @@ class LearnMap:
         kept: dict[str, list[int]] = {
             name: [0] * axons for name in axon_entries if name in self.regions
         }
-        kept["plastic"] = [row.plastic + 1 for row in image.rows]
         post = self.regions["post"]
         kept["post"] = [post.pack(**held) for held in self._held(image)]
         if self.trace_fields:

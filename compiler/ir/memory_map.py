@@ -234,8 +234,12 @@ class MemoryMap:
                 chip.accumulator_bits,
             ),
             packed_region("state", chip.neurons, self._states[0]),
-            Region(
-                "parameter_index", chip.neurons, max(1, (chip.parameter_sets - 1).bit_length())
+            packed_region(
+                "parameter_index", chip.neurons,
+                (
+                    ("set", max(1, (chip.parameter_sets - 1).bit_length())),
+                    *(self.learn.plastic_fields if self.learn else ()),
+                ),
             ),
             Region(
                 "parameters", chip.parameter_sets,
@@ -325,7 +329,7 @@ class MemoryMap:
             for p in image.populations
             for n in range(p.size)
         ]
-        kept["parameter_index"] = image.parameter_set.tolist()
+        kept["parameter_index"] = self._index(image)
         kept["parameters"] = [
             self._entry("parameters", "p", self.models[line.model].parameters, line.values)
             for line in image.parameter_sets
@@ -377,6 +381,18 @@ class MemoryMap:
             entry = self.learn.projection_entry(image, part)
             kept["parameters"][self.learn.projection_at(number)] = entry
         return kept | self.learn.contents(image)
+
+    def _index(self, image: CoreImage) -> list[int]:
+        """By neuron its set of parameters, and of each of some axons whose row it has."""
+        index = self.regions["parameter_index"]
+        found = [{"set": int(n)} for n in image.parameter_set]
+        if self.learn:
+            share = len(self.learn.plastic_fields)
+            found += [{}] * (-(-len(image.rows) // share) - len(found))
+            for n in range(len(found)):
+                here = image.rows[n * share : (n + 1) * share]
+                found[n] = found[n] | {f"plastic{k}": x.plastic + 1 for k, x in enumerate(here)}
+        return [index.pack(**entry) for entry in found]
 
     def _initial(self, p: CorePopulation, n: int) -> dict[str, int]:
         return {name: int(values[n]) for name, values in p.initial.items()}
