@@ -12,7 +12,7 @@ from ..compiler.ir.memory_map import MemoryMap
 from .commands import Commands
 from .core import Core
 from .primitives import Target
-from .receive import Receiver
+from .receive import SLOT_BYTES, Receiver
 from .transmit import Transmitter
 from .uart import UartReceiver, UartTransmitter
 
@@ -43,9 +43,11 @@ class Board(wiring.Component):
         m.submodules.uart_receiver = wire_in = self._receiver
         m.submodules.uart_transmitter = wire_out = self._transmitter
         m.submodules.receiver = receiver = Receiver()
-        transmitter = Transmitter()
+        # Learning takes much of the block RAM of the iCE40.
+        short = self.map.learn is not None and self.target == "ice40"
+        transmitter = Transmitter(SLOT_BYTES // 2 if short else SLOT_BYTES)
         commands = Commands(self.map, int(self.map.hash[:HEX], 16))
-        core = Core(self.map, self.target)
+        core = Core(self.map, self.target, delay_lines=not short)
         # A hello begins the link anew; what the core was doing is lost with it, if anything.
         begun, cut, asked = Signal(), Signal(), Signal()
         m.submodules.transmitter = ResetInserter(begun)(transmitter)

@@ -37,11 +37,13 @@ class Core(wiring.Component):
     phase, the last of them those of Emit; digest: of the tick that ended, where the chip has
     digests. A core that the host keeps waiting stalls, and counts that apart. The rest reports what
     happens, for tests: `phase`, `counting` in clocks that count, `retired` accumulator writes of
-    Deliver, `stored` neuron updates.
+    Deliver, `stored` neuron updates. delay_lines: see `Pipeline`, of neurons.
     """
 
-    def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
-        self.map, self.target = map, target
+    def __init__(
+        self, map: MemoryMap, target: Target = "generic", *, delay_lines: bool = True
+    ) -> None:
+        self.map, self.target, self.delay_lines = map, target, delay_lines
         digest = {"digest": Out(32)} if map.chip.digests else {}
         super().__init__(
             {
@@ -69,7 +71,7 @@ class Core(wiring.Component):
         waits = map.chip.memory_latency - 1
         m.submodules.deliver = deliver = Deliver(map, map.chip.accumulate_latency - 1 + waits)
         m.submodules.accumulators = accumulators = Accumulators(map)
-        m.submodules.neurons = neurons = Neurons(map, self.target)
+        m.submodules.neurons = neurons = Neurons(map, self.target, self.delay_lines)
         m.submodules.emit = emit = Emit(map)
         m.submodules.synapses = synapses = SinglePortMemory(
             max(2, regions["synapses"].entries), regions["synapses"].units * UNIT, self.target,
@@ -106,8 +108,6 @@ class Core(wiring.Component):
             deliver.pending_words.eq(registers["pending_words"]),
             deliver.pending_data.eq(tables.data),
             deliver.row_data.eq(memories["rows"].data),
-            memories["rows"].address.eq(deliver.row_address),
-            memories["rows"].enable.eq(deliver.row_enable),
             accumulators.add.eq(later(m, deliver.read, waits, "adding")),
             accumulators.sparse.eq(later(m, deliver.sparse, waits, "sparse")),
             accumulators.word.eq(later(m, deliver.word, waits, "word")),
@@ -200,8 +200,16 @@ class Core(wiring.Component):
             self.stored_state.eq(neurons.stored_state),
             self.stored_value.eq(neurons.value),
         ]
-        with m.If(~host.active):
-            m.d.comb += synapses.address.eq(deliver.synapse)
+        # Of Deliver and Learn, the addresses of the one that rests are 0.
+        row, synapse, row_enable = deliver.row_address, deliver.synapse, deliver.row_enable
+        if learn:
+            row, synapse = row | learn.rows_address, synapse | learn.synapse_address
+            row_enable &= learn.advance
+        m.d.comb += [
+            memories["rows"].address.eq(row),
+            memories["rows"].enable.eq(row_enable),
+            synapses.address.eq(Mux(host.active, host.synapse, synapse)),
+        ]
         if learn:
             m.submodules.learn, m.submodules.post = learn, traces["post"]
             self._learn(m, learn, traces["post"], neurons, memories, tables, host)
@@ -213,7 +221,6 @@ class Core(wiring.Component):
             ]  # fmt: skip
             with m.If(phase == LEARN):
                 m.d.comb += [
-                    synapses.address.eq(learn.synapse_address),
                     synapses.write.eq(learn.synapse_write),
                     synapses.write_mask.eq(learn.synapse_mask),
                 ]
@@ -259,13 +266,10 @@ class Core(wiring.Component):
         for name in learn.scanned:
             memory = memories[name]
             m.d.comb += getattr(learn, f"{name}_data").eq(memory.data)
-            with m.If(self.phase == LEARN):
+            if memory.written:
                 m.d.comb += [
                     memory.address.eq(getattr(learn, f"{name}_address")),
                     memory.enable.eq(learn.advance),
-                ]
-            if memory.written:
-                m.d.comb += [
                     memory.write.eq(getattr(learn, f"{name}_write")),
                     memory.write_address.eq(getattr(learn, f"{name}_write_address")),
                     memory.write_data.eq(getattr(learn, f"{name}_written")),

@@ -25,9 +25,9 @@ class Deliver(wiring.Component):
     """Takes every pending event and walks its row.
 
     start: one clock; done: high in the last clock, `drain` clocks after the last token went. slot:
-    the tick's delay slot. In each clock with `read`, the synapse memory is to read word `synapse`,
-    whose lanes go to accumulator word `word` of slot `to_slot` (dense rows), or where
-    its entries say, with `to_slot` being the tick's (sparse rows).
+    the tick's delay slot. In each clock with `read`, the synapse memory is to read word `synapse`
+    (0 after the last one; so is `row_address` then). Its lanes go to accumulator word `word` of slot
+    `to_slot` (dense rows), or where its entries say, with `to_slot` being the tick's (sparse rows).
     """
 
     def __init__(self, map: MemoryMap, drain: int) -> None:
@@ -124,7 +124,7 @@ class Deliver(wiring.Component):
                 m.d.sync += here.eq(following)
                 m.d.sync += [following.eq(fetched), more.eq(fetched != self.pending_words)]
         with m.If(self.done):
-            m.d.sync += [running.eq(0), fetched.eq(0), following.eq(0)]
+            m.d.sync += [running.eq(0), fetched.eq(0), following.eq(0), here.eq(0)]
         return event, end, lowest, here
 
     def _walker(self, m: Module, advance: Signal, load: Signal) -> None:
@@ -166,6 +166,8 @@ class Deliver(wiring.Component):
         with m.Elif(waiting != 0):
             m.d.sync += waiting.eq(waiting - 1)
 
+        with m.If(self.done):
+            m.d.sync += address.eq(0)
         dense_slot = self.slot
         if map.slot_bits:
             dense_slot = (self.slot + extent.delay)[: map.slot_bits]

@@ -197,8 +197,7 @@ class Host:
             synapses.write_mask.eq(Cat(bit.replicate(of_unit) for bit in mask)),
             synapses.write.eq(self.write("synapses")),
         ]
-        with m.If(self.active):
-            m.d.comb += synapses.address.eq(self.offset[region.unit_bits :])
+        self.synapse = self.offset[region.unit_bits :]
         there = later(m, unit, map.chip.memory_latency, "host_unit")
         parts = [word[n * UNIT : (n + 1) * UNIT] for n in range(region.units)]
         parts += [parts[-1]] * ((1 << region.unit_bits) - region.units)

@@ -30,8 +30,10 @@ class Neurons(wiring.Component):
     is stored `memory_latency` + `LearnMap.trace_lead` clocks later.
     """
 
-    def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
-        self.map, self.target = map, target
+    def __init__(
+        self, map: MemoryMap, target: Target = "generic", delay_lines: bool = True
+    ) -> None:
+        self.map, self.target, self.delay_lines = map, target, delay_lines
         self.before = input_clocks(map.chip)
         regions, bits = map.regions, map.neuron_bits
         population = len(Signal(range(max(2, map.chip.populations))))
@@ -213,7 +215,7 @@ class Neurons(wiring.Component):
         """
         map = self.map
         model, arrivals = map.models[number], map.arrivals[number]
-        pipeline = Pipeline(model.outputs, self.target)
+        pipeline = Pipeline(model.outputs, self.target, delay_lines=self.delay_lines)
         m.submodules[f"model{number}"] = pipeline
         given: dict[str, Value] = {}
         if "current" in arrivals:

@@ -49,6 +49,7 @@ class Pipeline(wiring.Component):  # type: ignore[misc]
     outputs: the graph, by output name. Equal subgraphs are built once.
     target: see `Multiplier`.
     plan: the clocks of its values; those of `schedule`, if None.
+    delay_lines: whether what waits for long may wait in block RAM, on the iCE40.
 
     Members
     -------
@@ -63,9 +64,10 @@ class Pipeline(wiring.Component):  # type: ignore[misc]
 
     def __init__(
         self, outputs: Mapping[str, Value], target: Target = "generic",
-        plan: Schedule | None = None,
+        plan: Schedule | None = None, *, delay_lines: bool = True,
     ) -> None:  # fmt: skip
         self.graph, self.target = dict(outputs), target
+        self._in_memory = target == "ice40" and delay_lines
         self._schedule = plan or schedule(outputs)
         order = topological(outputs.values())
         inputs: dict[str, int] = {}
@@ -118,7 +120,7 @@ class Pipeline(wiring.Component):  # type: ignore[misc]
                 return Const(value.lo, _shape(value))
             kept = stages[same[value]]
             last = max(c for c in kept if c <= when)
-            if target == "ice40" and (when - last) * len(kept[last]) >= MEMORY_DELAY:
+            if self._in_memory and (when - last) * len(kept[last]) >= MEMORY_DELAY:
                 m.submodules += (line := DelayLine(len(kept[last]), when - last))
                 m.d.comb += line.given.eq(kept[last])
                 kept[when] = line.taken if value.boolean else line.taken.as_signed()

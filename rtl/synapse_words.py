@@ -93,7 +93,7 @@ class SynapseWords:
     """Builds it into a module.
 
     address, write, written, mask: of the synapse memory, whose `word` comes `memory_latency` later;
-    while the host is `active`, its data are `written`.
+    the address is 0 where there is no row, and the host's data are `written` while it is `active`.
     post_addresses: of the post side's memories, which give `post`, of each lane, likewise.
     awake_write, awake: whether, at the end of row `awake_axon`, a synapse's state is not 0, where
     there are states.
@@ -138,7 +138,7 @@ class SynapseWords:
         read_address = self._reader(word)
         results, states = self._pipelines()
         write_address = self._writer(results, states)
-        self.address = Mux(self.write, write_address, read_address)
+        self.address = Mux(self.write, write_address, Mux(self._walking, read_address, 0))
         if self._most:
             self._awake(states)
 
@@ -167,6 +167,7 @@ class SynapseWords:
         at, left = Signal.like(row.address, name="read_at"), Signal.like(row.words, name="to_read")
         walking, turn, last = Signal(), Signal(), Signal()
         reads = Signal()
+        self._walking = walking
         m.d.sync += turn.eq(~turn)
         m.d.comb += reads.eq(walking & ~turn)
         self._turn = turn
@@ -188,6 +189,13 @@ class SynapseWords:
         else:
             m.d.comb += last.eq(1)
         self._group = Line(m, reads & last, "group", reset=True)
+        begins = Signal(name="row_begins", reset_less=True)
+        with m.If(self._start[self._lead]):
+            m.d.sync += begins.eq(1)
+        with m.Elif(reads & last):
+            m.d.sync += begins.eq(0)
+        self._first = Line(m, reads & last & begins, "row_first", reset=True)
+        self._last = Line(m, reads & last & (left == 1), "row_last", reset=True)
         # In the lag of `wait` the last word is there, after it all of them are kept.
         self._now: list[Value] = []
         self._kept: list[Value] = []
@@ -220,11 +228,14 @@ class SynapseWords:
         self._entry_half = self._half_bit[: self._both]
         some = self._group[lag] | second
         number = Signal.like(row.begin, name="word_number")
-        left, first = Signal.like(row.words, name="to_issue"), Signal(reset_less=True)
         with m.If(self._group[lag + 1]):
-            m.d.sync += [number.eq(number + 1), left.eq(left - 1), first.eq(0)]
+            m.d.sync += number.eq(number + 1)
         with m.If(self._start[self._lead + lag]):
-            m.d.sync += [number.eq(row.begin), left.eq(row.words), first.eq(1)]
+            m.d.sync += number.eq(row.begin)
+        first, last = (
+            line[lag] | (line[lag + 1] if self.halves == 2 else 0)
+            for line in (self._first, self._last)
+        )
         ends = []
         if self.map.chip.lanes > 1:
             ends = [
@@ -232,8 +243,6 @@ class SynapseWords:
             ]
         sparse = self._taken(row.sparse, lag, "sparse") if self.sparse else Const(0)
         delay = self._taken(row.projection.delay, lag, "delay") if self.sparse else Const(0)
-        last = Signal(name="last_word")
-        m.d.comb += last.eq(left == 1)
         word = Cat(self._half_bit, number)
         on, weights = [], []
         self.post_addresses = [word] * self.learn.groups

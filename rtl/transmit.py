@@ -21,11 +21,14 @@ class Transmitter(wiring.Component):
     words: what to send; flush: none will come soon, so that a frame may end; taken: number of the
     first frame of the host's whose slot is not free again, which makes the credit. credited,
     credit, polled, resend, limit: as `Receiver` has them; asked: one clock, the status is wanted;
-    status: its words. bytes: to the UART; idle: nothing is left to do. Frames are encoded as they
-    are written: a COBS code is put in its place when the zero that ends its block is there.
+    status: its words. bytes: to the UART; idle: nothing is left to do. slot_bytes: the room of each
+    of its slots, a power of two; its frames have at most as many words as go in there. Frames are
+    encoded as they are written: a COBS code is put in its place when the zero that ends its block
+    is there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, slot_bytes: int = SLOT_BYTES) -> None:
+        self.slot_bytes = slot_bytes
         super().__init__(
             {
                 "words": In(stream.Signature(WORD_BITS)),
@@ -46,13 +49,15 @@ class Transmitter(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         """A writer, a sender, and the slots between them."""
         m = Module()
-        m.submodules.slots = slots = Memory(shape=8, depth=SLOTS * SLOT_BYTES, init=[])
+        m.submodules.slots = slots = Memory(shape=8, depth=SLOTS * self.slot_bytes, init=[])
+        room = self.slot_bytes.bit_length() - 1
+        most = MAX_WORDS - (SLOT_BYTES - self.slot_bytes) // 2
         within, near = (SLOTS - 1).bit_length(), SLOTS.bit_length()
         written = Signal(8)  # frames closed
         sent, kept = Signal(near), Signal(near)  # frames sent, not free: as many bits as it takes
         sending = Signal()
         told = Signal(near)  # what the host knows of `taken`
-        owed, limit = Signal(), Signal(7, init=MAX_WORDS)
+        owed, limit = Signal(), Signal(7, init=most)
 
         # The host's credit, a step per clock; what it asks to be sent again is found after that.
         back, gap, held = Signal(near), Signal(near), Signal(near)
@@ -66,6 +71,9 @@ class Transmitter(wiring.Component):
             m.d.sync += kept.eq(kept + gap)
         with m.If(self.polled & (self.limit != 0) & (self.limit <= MAX_WORDS)):
             m.d.sync += limit.eq(self.limit)
+            if most < MAX_WORDS:
+                with m.If(self.limit > most):
+                    m.d.sync += limit.eq(most)
 
         # A byte is chosen, then looked at, then written; no other meanwhile, nor while it goes
         # into the CRC.
@@ -80,7 +88,7 @@ class Transmitter(wiring.Component):
             free.eq(~(chosen | looked | busy)),
             crc.valid.eq(busy),
             crc.bit.eq(shift[0]),
-            writer.addr.eq(Cat(Mux(zero, code, place), written[:within])),
+            writer.addr.eq(Cat(Mux(zero, code, place)[:room], written[:within])),
             writer.data.eq(Mux(zero, Mux(ends, 0, distance), byte)),
             writer.en.eq(looked),
         ]
@@ -186,7 +194,7 @@ class Transmitter(wiring.Component):
         spot, rewind, before, more = Signal(8), Signal(), Signal(), Signal()
         ahead, given = Signal(near), Signal(8)
         m.d.comb += [
-            reader.addr.eq(Cat(spot, sent[:within])),
+            reader.addr.eq(Cat(spot[:room], sent[:within])),
             sending.eq(sender["FETCH"] | sender["KEEP"] | sender["GIVE"]),
             self.bytes.valid.eq(sender["LEAD"] | sender["GIVE"]),
             self.bytes.payload.eq(given),
