@@ -299,8 +299,9 @@ class SynapseWords:
             return self.post[i]
         lane = later(self.m, self._lanes[group], self.wait, f"lane{i}")
         sparse = self._taken(self.row.sparse, self._enter, "sparse")
-        own = Const((i - group) // groups, len(lane))
-        return Array(places)[Mux(sparse, lane, own)]
+        if i % groups != group:
+            return Mux(sparse, Array(places)[lane], self.post[i])
+        return Array(places)[Mux(sparse, lane, Const(i // groups, len(lane)))]
 
     def _pipelines(self) -> tuple[list[Value], list[list[Value]]]:
         """Weights, and of each rule states, as they leave each pipeline: 0 where no synapse is."""
