@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ from spikefab.compiler.ir.language import (
     wrap,
 )
 from spikefab.compiler.ir.models import LIBRARY
+from spikefab.compiler.ir.rules import MOST_LAGS, RULES
 from spikefab.rtl import equivalence
 from spikefab.rtl.equivalence import disprove
 from spikefab.rtl.pipeline import Pipeline
@@ -72,6 +74,38 @@ VARIANTS = [  # all choices of any three options meet in some
 @pytest.mark.parametrize(("name", "options"), VARIANTS)
 def test_every_variant_is_right(name: str, options: dict[str, str]) -> None:
     assert disprove(outputs_of(name, 16, **options)) is None
+
+
+def graphs_of(name: str, weight_bits: int = 8, **options: str) -> dict[str, dict[str, Value]]:
+    """The graphs of a learning rule that compute anything: of either side's traces, of a synapse.
+    """
+    path = RULES[name].path(weight_bits, options)
+    made = {"pre": path.pre_outputs, "post": path.post_outputs, "synapse": path.outputs}
+    return {kind: graph for kind, graph in made.items() if graph}
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_learning_rules_are_right(name: str) -> None:
+    for kind, graph in graphs_of(name).items():
+        assert disprove(graph) is None, kind
+
+
+RULE_OPTIONS = strategies.RULE_OPTIONS | {"steps": tuple(map(str, range(1, MOST_LAGS + 1)))}
+RULE_VARIANTS = [
+    (name, dict(zip(rule.options, chosen, strict=True)))
+    for name, rule in RULES.items()
+    for chosen in itertools.product(*(RULE_OPTIONS[option] for option in rule.options))
+]
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("weight_bits", [8, 16])  # usual, and the widest
+@pytest.mark.parametrize(("name", "options"), RULE_VARIANTS)
+def test_every_variant_of_a_learning_rule_is_right(
+    name: str, options: dict[str, str], weight_bits: int
+) -> None:
+    for kind, graph in graphs_of(name, weight_bits, **options).items():
+        assert disprove(graph) is None, kind
 
 
 def check_found(outputs: dict[str, Value], pipeline: Pipeline | None = None) -> None:
@@ -138,7 +172,12 @@ def test_a_wrong_choice_is_found(
     check_found(outputs)
 
 
-def test_a_multiplier_of_one_clock_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("outputs", [
+    outputs_of("lif", 8), graphs_of("oja")["post"], graphs_of("oja", rounding="floor")["synapse"],
+])  # fmt: skip
+def test_a_multiplier_of_one_clock_is_found(
+    monkeypatch: pytest.MonkeyPatch, outputs: dict[str, Value]
+) -> None:
     class Early(lowering.Multiplier):  # type: ignore[misc]
         def elaborate(self, platform: Any) -> Any:
             m = lowering.Module()
@@ -146,11 +185,30 @@ def test_a_multiplier_of_one_clock_is_found(monkeypatch: pytest.MonkeyPatch) -> 
             return m
 
     monkeypatch.setattr(lowering, "Multiplier", Early)
-    check_found(outputs_of("lif", 8))
+    check_found(outputs)
 
 
 def test_another_comparison_is_found() -> None:
     check_found(outputs_of("if", 8, fires=">="), Pipeline(outputs_of("if", 8, fires=">")))
+
+
+@pytest.mark.parametrize(("name", "option", "right", "wrong"), [
+    ("hebbian", "sign", "plus", "minus"),
+    ("triplet", "rounding", "nearest_even", "floor"),
+])  # fmt: skip
+def test_another_learning_rule_is_found(name: str, option: str, right: str, wrong: str) -> None:
+    meant, made = (graphs_of(name, **{option: chosen})["synapse"] for chosen in (right, wrong))
+    check_found(meant, Pipeline(made))
+
+
+def test_an_unfair_draw_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    right = Pipeline._random
+
+    def wrong(self: Any, m: Any, value: Value) -> Any:
+        return right(self, m, value) | (self.address == 5)
+
+    monkeypatch.setattr(Pipeline, "_random", wrong)
+    check_found(graphs_of("stdp")["synapse"])
 
 
 def test_another_latency_is_found() -> None:
