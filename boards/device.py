@@ -21,6 +21,7 @@ from ..compiler.ir.device import (
     Inputs,
     Progress,
     Signals,
+    check_seed,
     check_values,
     deliveries,
     no_signals,
@@ -122,7 +123,7 @@ class BoardDevice(Device):
                 f"it is the core {chip}",
                 "build the board for this program, or compile for its chip",
             )  # fmt: skip
-        self._original = program
+        self._original, self._seed = program, program.seed
         self._place(program, map)
         self._told_routes = self._contents["routes"]
         self._write("routes", self._told_routes)
@@ -157,7 +158,7 @@ class BoardDevice(Device):
         """Derive what the memories hold for a program."""
         self._program, self._map = program, map
         (self._image,) = core_images(program)
-        self._contents = map.contents(self._image, program.seed)
+        self._contents = map.contents(self._image, self._seed)
         self._contents["pending"] = [0] * map.regions["pending"].entries
         self._axons = defaultdict[int, list[int]](list)  # of each source that reaches something
         for axon, source in enumerate(self._image.sources.tolist()):
@@ -169,15 +170,18 @@ class BoardDevice(Device):
             program.models[p.model].spikes for p in program.populations for _ in range(p.size)
         ]
 
-    def restart(self, weights: bool = False) -> None:
-        """Restore initial state, accumulators, pending events, traces and seed; weights if asked.
+    def restart(self, weights: bool = False, seed: int | None = None) -> None:
+        """Restore initial state, accumulators, pending events and traces; weights if asked.
 
-        Whether a projection learns stays as it is.
+        seed: of what is drawn from here on, in batches too; default is the program's. Whether a
+        projection learns stays as it is. Raises SpikefabError for what is no seed.
         """
+        self._seed = self.program.seed if seed is None else check_seed(seed, "the restart")
         changed = self.program is not self._original
         if weights and (self._learned or changed):
             self._place(self._original, self._map)
             self._write("synapses", self._contents["synapses"])
+        self._contents["registers"] = self._map.first_registers(self._image, self._seed)
         # Sums wait no longer than the longest delay: an update takes those of its tick.
         self._restore(range(self._tick, self._tick + self._longest_delay + 1))
 
@@ -249,8 +253,8 @@ class BoardDevice(Device):
         return run.recording(replies.counters, self.counts, replies.digests)
 
     def _begin_anew(self, weights: Sequence[int]) -> None:
-        """Restart with these words of plastic weights."""
-        self.restart()
+        """Restart with these words of plastic weights, and the seed as it is."""
+        self.restart(seed=self._seed)
         if self._learned:
             self._learned.restore(weights)
 

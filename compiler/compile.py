@@ -12,7 +12,7 @@ from .fidelity import Fidelity, measure
 from .float_reference import FloatRecording, FloatReference
 from .health import losses, rounding_losses
 from .ir.chip import AUTO, BOUNDS, ChipSpec, chip
-from .ir.device import Device
+from .ir.device import Device, check_seed
 from .ir.errors import SpikefabError
 from .ir.program import Program
 from .ir.spikes import SpikeTrain
@@ -81,7 +81,7 @@ def compile_network(
         "weight_bits": bits,
     }
     rounded = rounding_losses(draft)
-    program = emit(draft, notes, seed)
+    program = emit(draft, notes, check_seed(seed, "the compilation"))
     check_models(program, "the network")
     check_plastic(program, "the network")
     check_accumulators(program, "the network")

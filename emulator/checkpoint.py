@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compiler.ir.device import check_values
+from ..compiler.ir.device import check_seed, check_values
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.file import whole_file
 from ..compiler.ir.program import Program
@@ -16,7 +16,7 @@ from ..compiler.ir.spikes import UNREADABLE
 from .layout import Layout, state_slice
 from .memory import Memory
 
-_INTEGERS = ("tick", "word", "state", "accumulators", "pending")  # arrays of a checkpoint
+_INTEGERS = ("seed", "tick", "word", "state", "accumulators", "pending")  # arrays of a checkpoint
 
 
 def save(
@@ -26,6 +26,7 @@ def save(
     """Write a checkpoint, whole or not at all."""
     arrays = {
         "program": np.array(program.hash),
+        "seed": np.array(memory.seed),
         "tick": np.array(memory.tick),
         "word": np.array(memory.word),
         "state": memory.state,
@@ -64,7 +65,7 @@ def load(path: str | Path, program: Program) -> dict[str, NDArray[Any]]:
 
 def restore(kept: dict[str, NDArray[Any]], program: Program, layout: Layout) -> Memory:
     """The memory that `save` wrote; raises ValueError for one that cannot be."""
-    memory = Memory.fresh(program, layout)
+    memory = Memory.fresh(program, layout, check_seed(int(kept["seed"]), "a checkpoint"))
     memory.tick, memory.word = int(kept["tick"]), int(kept["word"])
     if not 0 <= memory.tick < 1 << 60 or not 0 < memory.word < 1 << 32:
         raise ValueError(f"tick {memory.tick}, random word {memory.word}")

@@ -13,6 +13,7 @@ from ..compiler.ir.device import (
     Inputs,
     Progress,
     Signals,
+    check_seed,
     check_values,
     deliveries,
     recorded_state,
@@ -51,7 +52,7 @@ class Emulator:
         """Take a program and restart."""
         self._program = self._original = program
         self._lay_out()
-        self._memory = Memory.fresh(program, self._layout())
+        self._memory = Memory.fresh(program, self._layout(), program.seed)
 
     @property
     def program(self) -> Program:
@@ -65,15 +66,17 @@ class Emulator:
         """The present tick: how many have passed since the restart."""
         return self._memory.tick
 
-    def restart(self, weights: bool = False) -> None:
-        """Restore initial state, accumulators, pending events, traces and seed; weights if asked.
+    def restart(self, weights: bool = False, seed: int | None = None) -> None:
+        """Restore initial state, accumulators, pending events and traces; weights if asked.
 
-        Whether a projection learns stays as it is.
+        seed: of what is drawn from here on, in batches too; default is the program's. Whether a
+        projection learns stays as it is. Raises SpikefabError for what is no seed.
         """
+        seed = self.program.seed if seed is None else check_seed(seed, "the restart")
         before = self._memory.learning
         if weights and self._program is not self._original:
             self.load(self._original)
-        self._memory = Memory.fresh(self.program, self._layout(), before)
+        self._memory = Memory.fresh(self.program, self._layout(), seed, before)
         if weights and before is not None and self._memory.learning is not None:
             self._memory.learning.weight[:] = self._memory.learning.plan.weight
             self._memory.learning.turn()
@@ -106,9 +109,8 @@ class Emulator:
         now = 0 if given.batch else self._memory.tick
         run = Run(program, given, record, now, drain, self.counts)
         if given.batch:
-            learnt = self._memory.learning
-            recording = run.batch(self._layout(payload), self.threads, learnt, progress)
-            self.restart()
+            recording = run.batch(self._layout(payload), self.threads, self._memory, progress)
+            self.restart(seed=self._memory.seed)
             return recording
 
         def layouts(threads: int) -> Layout:

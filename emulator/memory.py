@@ -22,7 +22,7 @@ class Memory:
     state: see `layout.Layout`; acc: [slots x neurons]; events: [tick & 1, worker, events], lists
     of sources in rising order, each worker's beyond those of the worker before; word: the random
     word of the tick; learning: of plastic projections, if there are any; late: signals that wait
-    for ticks to come (see `device.signal_ticks`).
+    for ticks to come (see `device.signal_ticks`); seed: what it was started with.
     """
 
     state: NDArray[np.int32]
@@ -34,10 +34,11 @@ class Memory:
     word: int
     learning: LearningMemory | None
     late: NDArray[np.int32]
+    seed: int
 
     @classmethod
     def fresh(
-        cls, program: Program, layout: Layout, before: LearningMemory | None = None
+        cls, program: Program, layout: Layout, seed: int, before: LearningMemory | None = None
     ) -> Memory:
         """The memory of a chip that has just been started; before: what it had learnt."""
         workers = 1
@@ -53,9 +54,10 @@ class Memory:
             np.ones((2, workers, most), np.int32),
             np.zeros((2, workers), np.int64),
             0,
-            first_word(program.seed),
+            first_word(seed),
             learning,
             no_signals(program),
+            seed,
         )
 
     def pending(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:

@@ -184,18 +184,17 @@ class Run:
         return self._recording(layouts(1), workers_used, [buffer], [0, 1])
 
     def batch(
-        self, layout: Layout, threads: int, learnt: LearningMemory | None,
-        progress: Progress | None,
-    ) -> Recording:  # fmt: skip
-        """Independent samples, shared out to threads in contiguous shares; learnt: with what
-        weights each begins."""
+        self, layout: Layout, threads: int, memory: Memory, progress: Progress | None
+    ) -> Recording:
+        """Independent samples, shared out to threads in contiguous shares; memory: of the seed and
+        the weights with which each begins."""
         samples = self.given.samples
         threads = min(threads, samples)
         cuts = [samples * n // threads for n in range(threads + 1)]
         team, buffers, memories = [], [], []
         for n in range(threads):
             share = cuts[n + 1] - cuts[n]
-            memories.append(Memory.fresh(self.program, layout, learnt))
+            memories.append(Memory.fresh(self.program, layout, memory.seed, memory.learning))
             if (own := memories[-1].learning) is not None:
                 own.keep_start()
             team.append(self._worker(layout, 0, share))
@@ -359,7 +358,7 @@ class Run:
             memory.event_source, memory.event_payload, memory.event_count,
             worker.flags, worker.rec_time, worker.rec_neuron, worker.rec_payload,
             buffer, worker.rec_table, worker.rec_rows,
-            first_word(program.seed), len(worker.rec_time) if self.wanted.any() else 1 << 62,
+            first_word(memory.seed), len(worker.rec_time) if self.wanted.any() else 1 << 62,
             self._learning(memory.learning, first_sample),
         )  # fmt: skip
 

@@ -16,6 +16,7 @@ from .program import Program
 from .spikes import Recording, SpikeTrain
 
 MAX_RUN = 1 << 31  # samples x steps of one run
+LARGEST_SEED = (1 << 31) - 1
 Progress = Callable[[int, int], None]
 Inputs = SpikeTrain | Mapping[str, SpikeTrain] | None
 Signals = Mapping[str, Any] | None
@@ -46,8 +47,11 @@ class Device(Protocol):
         signals: whole numbers by name, one per step: [steps] or [samples, steps]; 0 where left out.
         """
 
-    def restart(self, weights: bool = False) -> None:
-        """Restore initial state, accumulators, pending events and seed; weights if asked."""
+    def restart(self, weights: bool = False, seed: int | None = None) -> None:
+        """Restore initial state, accumulators and pending events; weights if asked.
+
+        seed: of what is drawn from here on, in batches too; default is the program's.
+        """
 
     def read(self, name: str) -> NDArray[np.int32]:
         """State ``population.variable`` [size], or ``projection.variable``, between ticks."""
@@ -192,6 +196,16 @@ def _signal(program: Program, name: str, values: Any) -> NDArray[np.int64]:
         worst = int(given.min() if given.min() < signal.lo else given.max())
         raise SpikefabError(f"value {worst}", where, f"outside {signal.lo}..{signal.hi}")
     return given.astype(np.int64)
+
+
+def check_seed(seed: Any, where: str) -> int:
+    """The seed of random draws; raises SpikefabError for what is none."""
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not whole or not 0 <= seed <= LARGEST_SEED:
+        raise SpikefabError(
+            f"seed {seed!r}", where, hint=f"use a whole number from 0 to {LARGEST_SEED}"
+        )
+    return int(seed)
 
 
 def no_signals(program: Program) -> NDArray[np.int32]:

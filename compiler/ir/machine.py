@@ -21,6 +21,7 @@ from .device import (
     Inputs,
     Progress,
     Signals,
+    check_seed,
     check_values,
     deliveries,
     no_signals,
@@ -155,11 +156,13 @@ class Machine(Device):
         self._learning = Learning(program)
         self.restart()
 
-    def restart(self, weights: bool = False) -> None:
-        """Restore initial state, accumulators, pending events, traces and seed; weights if asked.
+    def restart(self, weights: bool = False, seed: int | None = None) -> None:
+        """Restore initial state, accumulators, pending events and traces; weights if asked.
 
-        Whether a projection learns stays as it is.
+        seed: of what is drawn from here on, in batches too; default is the program's. Whether a
+        projection learns stays as it is. Raises SpikefabError for what is no seed.
         """
+        self._seed = self.program.seed if seed is None else check_seed(seed, "the restart")
         if weights:
             on = self._learning.on
             self.program, self._images = self._original, core_images(self._original)
@@ -170,7 +173,7 @@ class Machine(Device):
         self.cores = [Core(image, chip, models) for image in self._images]
         self._routes = routing(self.program)
         self._spiked: dict[int, int] = {}
-        self._word = first_word(self.program.seed)
+        self._word = first_word(self._seed)
         self._late = no_signals(self.program)
         self.tick = 0
 
@@ -217,8 +220,8 @@ class Machine(Device):
         return run.recording(self._counters)
 
     def _begin_anew(self, weights: Sequence[NDArray[np.int64]]) -> None:
-        """Restart with these weights of the plastic projections."""
-        self.restart()
+        """Restart with these weights of the plastic projections, and the seed as it is."""
+        self.restart(seed=self._seed)
         for number, values in enumerate(weights):
             self._write_plastic(number, values)
 

@@ -294,15 +294,9 @@ class MemoryMap:
         number = list(self.regions).index(region)
         return number << self.offset_bits | entry << self.regions[region].unit_bits | unit
 
-    def contents(self, image: CoreImage, seed: int) -> dict[str, list[int]]:
-        """What each region of a core holds after a restart, from entry 0 on; the rest is 0.
-
-        Raises SpikefabError for what has no room: a start or period beyond 8 bits, routing
-        entries to other cores.
-        """
-        regions, chip = self.regions, self.chip
+    def first_registers(self, image: CoreImage, seed: int) -> list[int]:
+        """What the registers hold after a restart with a seed."""
         word = first_word(seed)
-        kept: dict[str, list[int]] = {name: [] for name in regions}
         registers = {
             "populations": len(image.populations),
             "pending_words": -(-len(image.rows) // PENDING_WORD),
@@ -310,7 +304,17 @@ class MemoryMap:
             "word_high": word >> UNIT,
             "axons": len(image.rows),
         }
-        kept["registers"] = [registers.get(name, 0) for name in self.registers]
+        return [registers.get(name, 0) for name in self.registers]
+
+    def contents(self, image: CoreImage, seed: int) -> dict[str, list[int]]:
+        """What each region of a core holds after a restart, from entry 0 on; the rest is 0.
+
+        Raises SpikefabError for what has no room: a start or period beyond 8 bits, routing
+        entries to other cores.
+        """
+        regions, chip = self.regions, self.chip
+        kept: dict[str, list[int]] = {name: [] for name in regions}
+        kept["registers"] = self.first_registers(image, seed)
         kept["synapses"] = image.memory.pack(chip)
         extent = Region("rows", 0, 0, self.row_extent)
         kept["rows"] = [

@@ -32,9 +32,9 @@ class Planted(BoardDevice):
     when, what, events = -1, None, None
     _at = 0
 
-    def restart(self, weights: bool = False) -> None:
+    def restart(self, weights: bool = False, seed: int | None = None) -> None:
         self._at = 0
-        super().restart(weights)
+        super().restart(weights, seed)
 
     def _send_tick(self, events: Sequence[tuple[int, int]]) -> bytes:
         if self._at == self.when:

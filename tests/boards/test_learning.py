@@ -102,10 +102,30 @@ def test_a_board_learns_as_the_exact_machine(seed: int, board: BoardDevice) -> N
             if rng.random() < 0.4:
                 write_both((machine, board), name, rng)
         if rng.random() < 0.3:
-            whole = bool(rng.random() < 0.5)
-            machine.restart(weights=whole)
-            board.restart(weights=whole)
+            whole, again = bool(rng.random() < 0.5), (None, 7)[int(rng.integers(2))]
+            machine.restart(weights=whole, seed=again)
+            board.restart(weights=whole, seed=again)
         assert_learnt_alike(machine, board, program)
+    assert board.intact()
+
+
+def test_a_board_draws_from_the_seed_of_its_restart(board: BoardDevice) -> None:
+    program, rng = drawn(9), np.random.default_rng(9)
+    spikes = strategies.random_input(rng, program, 12)
+    signals = strategies.random_signals(rng, program, 12)
+    board.load(program)
+    emulator = Emulator(program)
+    found = []
+    for seed in (7, 8):
+        for device in (emulator, board):
+            device.restart(weights=True, seed=seed)
+            device.run(spikes, 12, samples=2)
+            device.write("weights", device.read("weights"))
+            device.run(spikes, 12, signals=signals)
+        assert_learnt_alike(emulator, board, program)
+        weights = [board.read(f"{q.name}.weights") for q in program.plastic]
+        found.append(np.concatenate(weights).tolist())
+    assert found[0] != found[1]
     assert board.intact()
 
 

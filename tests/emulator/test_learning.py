@@ -56,9 +56,9 @@ def check_program(seed: int) -> int:
         assert_equal(*runs)
         assert_learnt_alike(machine, emulator, program)
         if rng.random() < 0.3:
-            whole = bool(rng.random() < 0.3)
-            machine.restart(weights=whole)
-            emulator.restart(weights=whole)
+            whole, again = bool(rng.random() < 0.3), (None, 7)[int(rng.integers(2))]
+            machine.restart(weights=whole, seed=again)
+            emulator.restart(weights=whole, seed=again)
         for name in rng.permutation(learnt(program))[:1].tolist():
             values = emulator.read(name)
             lo, hi = (int(values.min()), int(values.max())) if values.size else (0, 0)
@@ -77,6 +77,57 @@ def test_the_emulator_learns_as_the_exact_machine(
 ) -> None:
     monkeypatch.setattr(rule_loop, "FEW", few)
     assert sum(check_program(seed) for seed in range(few, few + PROGRAMS // 2)) > PROGRAMS
+
+
+def test_the_seed_of_a_restart_is_that_of_what_is_drawn(tmp_path: Path) -> None:
+    net = sf.Network()
+    source = net.input("input", 8)
+    cells = net.population("cells", 4, "lif", keep=0.9, threshold=1.0, output=True)
+    rule = sf.Plasticity("stdp", w_min=0, w_max=1, keep_pre=0.8, keep_post=0.8, up=0.02, down=0.01)
+    rng = np.random.default_rng(1)
+    net.connect(source, cells, rng.uniform(0, 1, (8, 4)), plasticity=rule)
+    program, _ = sf.compile(net)
+    spikes = sf.SpikeTrain.from_dense(rng.random((60, 8)) < 0.3)
+
+    def learns(device: sf.Device, seed: int | None, once: bool = False) -> list[int]:
+        device.restart(weights=True, seed=seed)
+        if not once:
+            device.run(spikes, 60, samples=2)  # a batch leaves the seed as it is
+        device.run(spikes, 60)
+        return device.read("input->cells.weights").tolist()
+
+    emulator, machine = sf.Emulator(program), sf.Machine(program)
+    found = [learns(emulator, seed) for seed in (None, 7, 8, program.seed)]
+    assert found[0] == found[3]
+    assert found[0] != found[1] != found[2] != found[0]
+    assert learns(machine, 7, once=True) == found[1] == learns(emulator, np.int64(7), once=True)
+
+    batches = []
+    for device in (emulator, machine):
+        for seed in (7, 8):
+            device.restart(weights=True, seed=seed)
+            batches.append(device.run(spikes, 60, samples=3, record=["cells.v"]))
+    assert_equal(batches[0], batches[2])
+    assert_equal(batches[1], batches[3])
+    assert not np.array_equal(batches[0].state["cells.v"], batches[1].state["cells.v"])
+
+    emulator.restart(weights=True, seed=7)
+    emulator.checkpoint(tmp_path / "seeded")
+    resumed = sf.Emulator(program)
+    resumed.resume(tmp_path / "seeded")
+    assert_equal(batches[0], resumed.run(spikes, 60, samples=3, record=["cells.v"]))
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 31, 1.0, True, "7"])
+def test_what_is_no_seed_is_refused(seed: Any) -> None:
+    program = strategies.random_program(np.random.default_rng(5), neurons=16, plastic=1)
+    for device in (sf.Emulator(program), sf.Machine(program)):
+        with pytest.raises(sf.SpikefabError, match=f"^seed {seed!r} in the restart; .* 2147483647"):
+            device.restart(seed=seed)
+    net = sf.Network()
+    net.population("cells", 1, "if", threshold=1.0, output=True)
+    with pytest.raises(sf.SpikefabError, match=f"^seed {seed!r} in the compilation"):
+        sf.compile(net, seed=seed)
 
 
 @pytest.mark.parametrize("delay", [0, 1, 3])
