@@ -25,8 +25,8 @@ from ..compiler.ir.device import (
     check_values,
     deliveries,
     no_signals,
-    recorded_state,
     signal_ticks,
+    state_part,
 )
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.learn import plastic_part, plastic_range
@@ -276,17 +276,16 @@ class BoardDevice(Device):
             return self._weights()
         if self._learned and (part := plastic_part(self.program, name)):
             return self._learned.read(*part)
-        (number, variable), *_ = recorded_state(self.program, [name])
+        number, variable = state_part(self.program, name)
         p = self.program.populations[number]
         return self._variable(self._read("state", p.first, p.size), p, variable)
 
     def write(self, name: str, values: Any) -> None:
         """Write what `read` reads; raises SpikefabError for values outside their format."""
         program = self.program
-        given = np.asarray(values, np.int64)
         if name == "weights":
             limit = program.chip.largest_weight
-            check_values(given, program.synapses.count, -limit - 1, limit, name)
+            given = check_values(values, program.synapses.count, -limit - 1, limit, name)
             synapses = program.synapses
             packed = pack(synapses.target, given, synapses.wide)
             changed = dataclasses.replace(
@@ -301,12 +300,12 @@ class BoardDevice(Device):
                     self._write("synapses", words[row.address : end], row.address)
             return
         if self._learned and (part := plastic_part(program, name)):
-            check_values(given, *plastic_range(program, *part), name)
+            given = check_values(values, *plastic_range(program, *part), name)
             self._learned.write(*part, given)
             return
-        (number, variable), *_ = recorded_state(program, [name])
+        number, variable = state_part(program, name)
         p = program.populations[number]
-        check_values(given, p.size, *program.models[p.model].state[variable], name)
+        given = check_values(values, p.size, *program.models[p.model].state[variable], name)
         entries = []
         for entry, value in zip(self._read("state", p.first, p.size), given.tolist(), strict=True):
             state = self._map.state(p.model, entry) | {variable: value}

@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from ..compiler.ir.cores import CoreImage, CoreProjection, SynapseMemory, synapse_cells
 from ..compiler.ir.errors import SpikefabError
-from ..compiler.ir.learn import Kind
 from ..compiler.ir.learn_map import packed, unpacked
 from ..compiler.ir.memory_map import MemoryMap
 from ..compiler.ir.program import Program
-from ..compiler.ir.rule import Interval
+from ..compiler.ir.rule import Interval, Kind
 
 Read = Callable[[str, int, int], list[int]]  # entries of a region: name, first, how many
 Write = Callable[[str, Sequence[int], int], None]  # likewise: name, entries, first

@@ -16,7 +16,7 @@ from ..compiler.ir.device import (
     check_seed,
     check_values,
     deliveries,
-    recorded_state,
+    state_part,
 )
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.learn import plastic_part, plastic_range
@@ -131,10 +131,9 @@ class Emulator:
     def write(self, name: str, values: Any) -> None:
         """Write what `read` reads; raises SpikefabError for values outside their format."""
         program = self.program
-        given = np.asarray(values, np.int64)
         if name == "weights":
             limit = program.chip.largest_weight
-            check_values(given, program.synapses.count, -limit - 1, limit, name)
+            given = check_values(values, program.synapses.count, -limit - 1, limit, name)
             synapses = program.synapses
             changed = with_weights(program, pack(synapses.target, given, synapses.wide))
             check_accumulators(changed, "the weights written")
@@ -142,15 +141,15 @@ class Emulator:
             self._lay_out()
             return
         if (part := plastic_part(program, name)) and self._memory.learning is not None:
-            check_values(given, *plastic_range(program, *part), name)
+            given = check_values(values, *plastic_range(program, *part), name)
             self._memory.learning.part(program, *part)[:] = given
             self._memory.learning.turn()
             self._memory.learning.note_awake()
             return
-        (number, variable), *_ = recorded_state(program, [name])
+        number, variable = state_part(program, name)
         p = program.populations[number]
         lo, hi = program.models[p.model].state[variable]
-        check_values(given, p.size, lo, hi, name)
+        given = check_values(values, p.size, lo, hi, name)
         self._memory.state[state_slice(program, self._layout(), name)] = given
 
     @property

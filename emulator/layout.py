@@ -17,7 +17,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from ..compiler.ir.cycles import row_gap
-from ..compiler.ir.device import recorded_state
+from ..compiler.ir.device import state_part
 from ..compiler.ir.language import Value, bounds, narrow, signed_bits, topological
 from ..compiler.ir.program import MappedPopulation, Program
 from ..compiler.ir.rows import cost_matrix, marked_words
@@ -89,7 +89,7 @@ def variables(program: Program, p: MappedPopulation) -> tuple[str, ...]:
 
 def state_slice(program: Program, layout: Layout, name: str) -> slice:
     """Where state ``population.variable`` stands; raises SpikefabError for an unknown name."""
-    (number, variable), *_ = recorded_state(program, [name])
+    number, variable = state_part(program, name)
     p = program.populations[number]
     at = layout.state_at[number] + variables(program, p).index(variable) * p.size
     return slice(at, at + p.size)

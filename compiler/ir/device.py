@@ -11,7 +11,7 @@ import psutil
 from numba import njit
 from numpy.typing import NDArray
 
-from .errors import SpikefabError
+from .errors import SpikefabError, unknown
 from .program import Program
 from .spikes import Recording, SpikeTrain
 
@@ -258,26 +258,44 @@ def _merged(row, source, count, rows):  # type: ignore[no-untyped-def]
 def recorded_state(program: Program, names: Sequence[str]) -> list[tuple[int, str]]:
     """(population number, state variable) of each name ``population.variable``.
 
-    Raises SpikefabError for a name that the program does not have.
+    Raises SpikefabError for a name that no run records.
     """
-    found = []
-    for name in names:
-        population, _, variable = name.rpartition(".")
-        target = program.population(population or name)
-        state = program.models[target.model].state
-        if variable not in state:
-            raise SpikefabError(
-                f"no state '{name}'", "the program", hint=f"'{target.name}' has "
-                + ", ".join(f"'{target.name}.{v}'" for v in state)
-            )
-        found.append((program.populations.index(target), variable))
-    return found
+    spiking = [p.name for p in program.populations if program.models[p.model].spikes]
+    return [_state_part(program, name, [*spiking, *program.state_names]) for name in names]
 
 
-def check_values(values: NDArray[Any], size: int, lo: int, hi: int, name: str) -> None:
-    """Raise SpikefabError for values that are not `size` numbers from lo to hi."""
-    if values.shape != (size,):
-        raise SpikefabError(f"values of shape {values.shape}", f"'{name}'", f"it has {size}")
-    if size and (values.min() < lo or values.max() > hi):
-        worst = int(values.max() if values.max() > hi else values.min())
-        raise SpikefabError(f"value {worst}", f"'{name}'", f"outside {lo}..{hi}")
+def state_part(program: Program, name: str) -> tuple[int, str]:
+    """(population number, state variable) of a name ``population.variable``.
+
+    Raises SpikefabError for one that no device reads.
+    """
+    return _state_part(program, name, program.names)
+
+
+def _state_part(program: Program, name: str, known: Sequence[str]) -> tuple[int, str]:
+    population, _, variable = str(name).rpartition(".")
+    for number, p in enumerate(program.populations):
+        if p.name == population and variable in program.models[p.model].state:
+            return number, variable
+    raise unknown(name, "the program", known)
+
+
+def check_values(values: Any, size: int, lo: int, hi: int, name: str) -> NDArray[np.int64]:
+    """The values as an array; raises SpikefabError unless they are `size` whole numbers from lo to
+    hi."""
+    where = f"'{name}'"
+    try:
+        given = np.asarray(values)
+    except ValueError:
+        raise SpikefabError("values of no one shape", where, f"it has {size}") from None
+    if given.dtype.kind not in "biuf":
+        raise SpikefabError(f"values of type {given.dtype}", where, hint="give whole numbers")
+    if given.shape != (size,):
+        raise SpikefabError(f"values of shape {given.shape}", where, f"it has {size}")
+    outside = ~((given >= lo) & (given <= hi))
+    if outside.any():
+        raise SpikefabError(f"value {given[outside][0]}", where, f"outside {lo}..{hi}")
+    broken = given != np.floor(given)
+    if broken.any():
+        raise SpikefabError(f"value {given[broken][0]}", where, hint="give whole numbers")
+    return given.astype(np.int64)

@@ -7,47 +7,33 @@ its target population updates, whether or not a device would visit it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import cycles
 from .cores import synapse_cells
-from .errors import SpikefabError
 from .interpret import Draws, evaluate
 from .plastic import SYNAPSE_DRAWS, PlasticProjection
 from .program import Program
+from .rule import Kind as Kind
 
-Kind = Literal["weights", "learning", "pre", "post", "held", "state"]
 Integers = NDArray[np.int64]
 Stored = Callable[[int, Integers, Integers, Integers], None]  # core, words, lanes, weights
 
 
 def plastic_part(program: Program, name: str) -> tuple[int, Kind, str] | None:
-    """(plastic projection, what, its variable) of a name ``projection.variable``; None where no
-    projection has the first part's name.
+    """(plastic projection, what, its variable) of a name ``projection.variable``; None where it
+    is none.
 
-    Variables are ``weights`` and ``learning`` (1 where it is on), and what the rule names. Raises
-    SpikefabError for one that is not there.
+    Variables are ``weights`` and ``learning`` (1 where it is on), and what the rule names.
     """
-    projection, _, variable = name.rpartition(".")
+    projection, _, variable = str(name).rpartition(".")
     for number, q in enumerate(program.plastic):
-        if q.name != projection:
-            continue
-        if variable in ("weights", "learning"):
-            return number, "weights" if variable == "weights" else "learning", variable
-        rule = program.rules[q.rule]
-        kinds: dict[Kind, Iterable[str]] = {
-            "pre": rule.pre, "post": rule.post, "held": rule.held, "state": rule.state,
-        }  # fmt: skip
-        for kind, names in kinds.items():
-            if variable in names:
-                return number, kind, variable
-        known = ["weights", "learning", *(k for names in kinds.values() for k in names)]
-        raise SpikefabError(
-            f"no '{variable}' of '{q.name}'", "the program", hint=f"it has {', '.join(known)}"
-        )
+        kept = program.rules[q.rule].kept
+        if q.name == projection and variable in kept:
+            return number, kept[variable], variable
     return None
 
 

@@ -25,8 +25,8 @@ from .device import (
     check_values,
     deliveries,
     no_signals,
-    recorded_state,
     signal_ticks,
+    state_part,
 )
 from .interpret import Draws, evaluate, first_word, next_word
 from .language import bounds
@@ -243,16 +243,15 @@ class Machine(Device):
             return self.program.synapses.weight.copy()
         if part := plastic_part(self.program, name):
             return self._learning.read(*part)
-        (number, variable), *_ = recorded_state(self.program, [name])
+        number, variable = state_part(self.program, name)
         return self._state(self.program.populations[number], variable)
 
     def write(self, name: str, values: Any) -> None:
         """Write what `read` reads; raises SpikefabError for values outside their format."""
         program = self.program
-        given = np.asarray(values, np.int64)
         if name == "weights":
             limit = program.chip.largest_weight
-            check_values(given, program.synapses.count, -limit - 1, limit, name)
+            given = check_values(values, program.synapses.count, -limit - 1, limit, name)
             words = pack(program.synapses.target, given, program.synapses.wide)
             synapses = dataclasses.replace(program.synapses, words=words)
             changed = dataclasses.replace(program, synapses=synapses)
@@ -264,15 +263,15 @@ class Machine(Device):
                 self._learning.show(number, self._store)
             return
         if part := plastic_part(program, name):
-            check_values(given, *plastic_range(program, *part), name)
+            given = check_values(values, *plastic_range(program, *part), name)
             if part[1] == "weights":
                 self._write_plastic(part[0], given)
             else:
                 self._learning.write(*part, given)
             return
-        (number, variable), *_ = recorded_state(program, [name])
+        number, variable = state_part(program, name)
         p = program.populations[number]
-        check_values(given, p.size, *program.models[p.model].state[variable], name)
+        given = check_values(values, p.size, *program.models[p.model].state[variable], name)
         for neuron, value in enumerate(given.tolist(), p.first):
             core = self._core_of(neuron)
             core.state[neuron - core.image.first][variable] = value

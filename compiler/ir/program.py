@@ -154,6 +154,18 @@ class Program:
         )
 
     @cached_property
+    def state_names(self) -> list[str]:
+        """State variables of all populations, ``population.variable``."""
+        return [f"{p.name}.{k}" for p in self.populations for k in self.models[p.model].state]
+
+    @cached_property
+    def names(self) -> list[str]:
+        """All that a device reads and writes: ``weights`` of fixed synapses, the state of
+        populations, and what plastic projections keep, ``projection.variable``."""
+        learnt = [f"{q.name}.{k}" for q in self.plastic for k in self.rules[q.rule].kept]
+        return ["weights", *self.state_names, *learnt]
+
+    @cached_property
     def quiet(self) -> tuple[Quiet, ...]:
         """When the rows of each plastic projection may be skipped."""
         return tuple(self.rules[q.rule].quiet(q.parameters) for q in self.plastic)

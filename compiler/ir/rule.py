@@ -39,6 +39,7 @@ from .neuron import Format, Unit, pair
 from .specialise import specialised
 
 Side = Literal["pre", "post"]
+Kind = Literal["weights", "learning", "pre", "post", "held", "state"]  # of what is kept
 Interval = tuple[int, int]
 LIMITS = ("w_min", "w_max")  # parameters of every rule: the weight is kept between them
 WIDEST_TRACE = 16  # bits of a trace, a held value or a synapse's state
@@ -117,6 +118,15 @@ class LearningPath:
         """Name and what options are not at their default, as chips and reports give it."""
         listed = ", ".join(f"{k}={v}" for k, v in self.options)
         return f"{self.name}({listed})" if listed else self.name
+
+    @cached_property
+    def kept(self) -> dict[str, Kind]:
+        """What a projection keeps, by name: its weights, whether it learns, the rule's own."""
+        found: dict[str, Kind] = {"weights": "weights", "learning": "learning"}
+        for kind in ("pre", "post", "held", "state"):
+            for name in getattr(self, kind):
+                found.setdefault(name, kind)
+        return found
 
     @cached_property
     def draws(self) -> bool:

@@ -183,19 +183,22 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(
         ((f"{p.name}.{name}", np.full(p.size, most + 1)), f"value {most + 1} in '{p.name}.{name}'"),
         ((f"{p.name}.{name}", np.zeros(p.size + 1)), "values of shape"),
         (("weights", np.full(program.synapses.count, limit + 1)), "in 'weights': outside"),
-        (("nobody.v", np.zeros(1)), "no population 'nobody'"),
+        (("nobody.v", np.zeros(1)), "no 'nobody.v' in the program; .*it has 'weights', "),
+        ((f"{p.name}.{name}", "text"), f"values of type <U4 in '{p.name}.{name}'"),
+        ((f"{p.name}.{name}", np.full(p.size, 0.5)), f"value 0.5 in '{p.name}.{name}'"),
+        (("weights", [[1], [1, 2]]), "values of no one shape in 'weights'"),
     ):
         with pytest.raises(sf.SpikefabError, match=said):
             device.write(*write)
     for given, said in (
-        ({"record": ["p0.nothing"]}, "no state 'p0.nothing'"),
+        ({"record": ["p0.nothing"]}, "no 'p0.nothing' in the program; .*it has 'p0'"),
         ({"spikes": {"nowhere": spikes["in0"]}}, "no input 'nowhere'"),
         ({"spikes": {"in0": sf.SpikeTrain.of([0], [99])}}, "index 99 in input 'in0'"),
         ({"steps": -1}, "a run of -1 steps"),
     ):
         with pytest.raises(sf.SpikefabError, match=said):
             device.run(**given)
-    with pytest.raises(sf.SpikefabError, match="no population 'nobody'"):
+    with pytest.raises(sf.SpikefabError, match=r"no 'nobody\.v' in the program"):
         device.read("nobody.v")
     assert on_chip.link.counters.bytes_sent == sent
     assert_alike(machine, device)

@@ -118,6 +118,27 @@ def test_the_seed_of_a_restart_is_that_of_what_is_drawn(tmp_path: Path) -> None:
     assert_equal(batches[0], resumed.run(spikes, 60, samples=3, record=["cells.v"]))
 
 
+def test_what_no_device_holds_is_refused_with_what_there_is() -> None:
+    net = sf.Network()
+    x = net.input("x", 2)
+    y = net.population("y", 1, "if", threshold=1.0, output=True)
+    net.connect(x, y, np.ones((2, 1)), plasticity=sf.Plasticity("hebbian", keep_pre=0.5, up=0.1))
+    program, _ = sf.compile(net)
+    has = "it has 'weights', 'y.v', 'x->y.weights', 'x->y.learning', 'x->y.x'"
+    for device in (sf.Emulator(program), sf.Machine(program)):
+        for name, told in (
+            ("x>y.weights", f"did you mean 'x->y.weights'? {has}"),
+            ("x->y.weight", f"did you mean 'x->y.weights'? {has}"),
+            ("nothing", has),
+        ):
+            for use in (device.read, lambda name, to=device.write: to(name, "text")):
+                with pytest.raises(sf.SpikefabError) as refused:
+                    use(name)
+                assert str(refused.value) == f"no '{name}' in the program; {told}"
+        with pytest.raises(sf.SpikefabError, match=r"values of type <U4 in 'x->y\.weights'; give"):
+            device.write("x->y.weights", "text")
+
+
 @pytest.mark.parametrize("seed", [-1, 1 << 31, 1.0, True, "7"])
 def test_what_is_no_seed_is_refused(seed: Any) -> None:
     program = strategies.random_program(np.random.default_rng(5), neurons=16, plastic=1)

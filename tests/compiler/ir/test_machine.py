@@ -227,10 +227,18 @@ def test_what_cannot_be_written_or_read_is_refused():
         machine.write("o.v", [1, 2])
     with refuses("value -129 in 'weights': outside -128..127"):
         machine.write("weights", [-129, 0, 0, 0])
-    with refuses("no state 'o.u' in the program; 'o' has 'o.v'"):
+    with refuses("values of type <U4 in 'o.v'; give whole numbers"):
+        machine.write("o.v", "text")
+    with refuses("value 0.5 in 'o.v'; give whole numbers"):
+        machine.write("o.v", [0.5])
+    with refuses("value nan in 'o.v': outside -32768..32767"):
+        machine.write("o.v", [np.nan])
+    with refuses(
+        "no 'o.u' in the program; did you mean 'o.v'? it has 'weights', 'a.v', 'b.v', 'o.v'"
+    ):
         machine.read("o.u")
-    with refuses("no population 'x' in the program; it has 'a', 'b', 'o'"):
-        machine.run(None, 1, record=["x.v"])
+    with refuses("no 'xx' in the program; it has 'a', 'b', 'a.v', 'b.v', 'o.v'"):
+        machine.run(None, 1, record=["xx"])
 
 
 def test_input_that_does_not_fit_is_refused():
