@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compiler.ir.cores import CoreImage, CoreProjection, SynapseMemory, synapse_cells
+from ..compiler.ir.device import signal_entries
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.learn_map import packed, unpacked
 from ..compiler.ir.memory_map import MemoryMap
@@ -46,8 +47,7 @@ class Learned:
 
     def signals(self, values: Iterable[int]) -> None:
         """Give the signals of the next tick, in the order of the program's."""
-        given = dict(zip(self.program.signals, values, strict=True))
-        entries = [given.get(name, 0) & 0xFFFF for name in self.learn.signals]
+        entries = signal_entries(self.program, self.learn.signals, values)
         if entries != self._told:
             self._write("signals", entries, 0)
         self._told = entries

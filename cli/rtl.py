@@ -52,7 +52,9 @@ def rtl(
     given = program_input(input_file, loaded, steps)
     with progress("exporting") as report:
         report(0, 1)
-        made = export(loaded, Emulator(loaded), given.spikes or None, given.steps, target)
+        made = export(
+            loaded, Emulator(loaded), given.spikes or None, given.steps, target, given.signals
+        )
     write_folder(folder, made.files)
     summary = {
         "program": loaded.hash,

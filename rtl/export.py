@@ -11,7 +11,16 @@ import numpy as np
 from ..compiler.ir.chip import ChipSpec
 from ..compiler.ir.cores import CoreImage, core_images
 from ..compiler.ir.cycles import PENDING_WORD, PHASES, phases
-from ..compiler.ir.device import Deliveries, Device, Inputs, deliveries
+from ..compiler.ir.device import (
+    Deliveries,
+    Device,
+    Inputs,
+    Signals,
+    deliveries,
+    no_signals,
+    signal_entries,
+    signal_ticks,
+)
 from ..compiler.ir.errors import SpikefabError
 from ..compiler.ir.memory_map import MemoryMap, core_map
 from ..compiler.ir.program import Program
@@ -52,26 +61,34 @@ def export(
     spikes: Inputs = None,
     steps: int | None = None,
     target: Target = "generic",
+    signals: Signals = None,
 ) -> Export:
     """The files of the core that carries a program, and of a run that `device` has done.
 
     device: holds the program, and counts cycles; steps: default is to the last input, or 1 without
-    input. Raises SpikefabError for a program that gateware cannot carry, and for input that does
-    not fit.
+    input; signals: as in `Device.run`. Raises SpikefabError for a program that gateware cannot
+    carry, and for input that does not fit.
     """
     map = core_map(program)
     (image,) = core_images(program)
     contents = map.contents(image, program.seed)
-    if spikes is None and steps is None:
+    if spikes is None and steps is None and not signals:
         steps = 1
-    given = deliveries(program, spikes, steps, None)
+    given = deliveries(program, spikes, steps, None, signals)
     if not given.steps:
         raise SpikefabError("a run of no steps", "the input", "it is empty", "give --steps")
     ticks = program.ticks(given.steps)
     device.restart()
+    steps = -(-ticks // program.period)
+    told = np.zeros((given.samples, steps, len(program.signals)), np.int32)
+    told[:, : given.steps] = given.signals
     recording = device.run(
         spikes,
-        -(-ticks // program.period),
+        steps,
+        signals={
+            name: told[:, :, n] if given.batch else told[0, :, n]
+            for n, name in enumerate(program.signals)
+        },
         samples=given.samples if given.batch else None,
         drain=False,
     )
@@ -119,7 +136,14 @@ def _script(
     for sample in range(given.samples):
         if sample:
             yield from _restart(program, map, image, contents, ticks)
+        signals, _ = signal_ticks(program, given, sample, 0, 0, ticks, no_signals(program))
+        held = contents.get("signals", [])
         for tick in range(ticks):
+            if map.learn is not None:
+                wanted = signal_entries(program, map.learn.signals, signals[tick].tolist())
+                if wanted != held:
+                    yield from script_write(map, "signals", wanted)
+                held = wanted
             step, rest = divmod(tick, program.period)
             if not rest and step < given.steps:
                 row = sample * given.steps + step
@@ -186,11 +210,19 @@ def _notes(program: Program, map: MemoryMap, image: CoreImage) -> dict[str, list
     """What the entries of a region belong to, by the network's names."""
     neurons = [program.neuron_name(image.first + n) for n in range(image.neurons)]
     populations = [program.populations[p.number].name for p in image.populations]
+    sources = [program.source_name(source) for source in image.sources.tolist()]
+    projections = [part.whole.name for part in image.plastic]
+    rows = [
+        f"{source} by {projections[row.plastic]}" if row.plastic >= 0 else source
+        for source, row in zip(sources, image.rows, strict=True)
+    ]
     return {
         "registers": list(map.registers),
-        "rows": [program.source_name(source) for source in image.sources.tolist()],
-        **dict.fromkeys(("state", "parameter_index", "routes"), neurons),
-        **dict.fromkeys(("populations", "phases"), populations),
+        **dict.fromkeys(("rows", "plastic", "pre", "history", "awake"), rows),
+        "projections": projections,
+        "signals": list(map.learn.signals) if map.learn else [],
+        **dict.fromkeys(("state", "parameter_index", "routes", "post"), neurons),
+        **dict.fromkeys(("populations", "phases", "traces"), populations),
     }
 
 
@@ -233,15 +265,26 @@ def _readme(
     return _README.format(
         hash=program.hash, chip=_cell(chip.name), sources=sources, blocks=blocks, inputs=inputs,
         outputs=outputs, regions=regions, samples=made.samples, ticks=made.ticks,
-        cycles=made.cycles, offset=map.offset_bits,
+        cycles=made.cycles, offset=map.offset_bits, phases=_listed(phases(chip)),
+        signals=_SIGNALS if map.learn is not None and map.learn.signals else "",
         step="t - first tick" if program.period == 1 else f"(t - first tick) / {program.period}",
         tick="s" if program.period == 1 else f"{program.period} s",
     )  # fmt: skip
 
 
+def _listed(names: Iterable[str]) -> str:
+    """`a`, `b` or `c`."""
+    *others, last = (f"`{name}`" for name in names)
+    return f"{', '.join(others)} or {last}"
+
+
 def _cell(name: str) -> str:
     return plain(name).replace("|", "\\|")
 
+
+_SIGNALS = """
+The signals of a tick are what region `signals` holds then: they stay until they are written again.
+"""
 
 _BLOCKS = """
 `cells_sim.v`, the models of the iCE40's blocks, comes with Yosys:
@@ -275,10 +318,11 @@ It loads the program and runs {samples} sample(s) of {ticks} tick(s), {cycles} c
 
 ## What comes out
 
-A line of `expected.txt` and `simulated.txt` is `SAMPLE TICK WHAT NUMBER`. WHAT is `deliver`,
-`update` or `emit`, and NUMBER the clock cycles of that phase; or WHAT is an output neuron,
-`POPULATION[INDEX]`, and NUMBER its spike count or value. What comes out in tick t belongs to step
-{step}. A run ends when every population has taken all steps, so that some have taken more.
+A line of `expected.txt` and `simulated.txt` is `SAMPLE TICK WHAT NUMBER`.
+WHAT is {phases}, and NUMBER the clock cycles of that phase;
+or WHAT is an output neuron, `POPULATION[INDEX]`, and NUMBER its spike count or value.
+What comes out in tick t belongs to step {step}.
+A run ends when every population has taken all steps, so that some have taken more.
 
 | output | neurons of the core | first tick | gives |
 | --- | --- | --- | --- |
@@ -286,9 +330,10 @@ A line of `expected.txt` and `simulated.txt` is `SAMPLE TICK WHAT NUMBER`. WHAT 
 | input | lines |
 | --- | --- |
 {inputs}
-Input of step s is given before tick {tick}. The axon of a line is the number of its entry in
-`memory_rows.hex`; a line that is not there reaches nothing.
-
+Input of step s is given before tick {tick}. The axons of a line are the numbers of its entries in
+`memory_rows.hex`, one more for each projection by which it learns; a line that is not there reaches
+nothing.
+{signals}
 ## Memories
 
 The address of a 16-bit access is number << {offset} | entry << log2(units) | unit, where an entry

