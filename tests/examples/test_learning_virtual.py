@@ -14,6 +14,7 @@ from spikefab.examples.learning import (
     citation_graph,
     content_memory,
     digits_stdp,
+    liquid,
     nearest_pattern,
     reward,
 )
@@ -54,6 +55,14 @@ def reward_in_small(make: Make) -> Learnt:
     return [right, task.device.read(f"{reward.PROJECTION}.weights")]
 
 
+def liquid_in_small(make: Make) -> Learnt:
+    reservoir = liquid.Liquid(20, 0.1, 0, device=make)
+    activity = reservoir.tune(3)
+    reservoir.teach(4)
+    weights = [reservoir.device.read(f"{p}.weights") for p in (liquid.RECURRENT, liquid.READOUT)]
+    return [activity, [reservoir.show(label) for label in range(4)], *weights]
+
+
 @pytest.fixture
 def virtual() -> Iterator[Make]:
     """Opens virtual boards, and closes them after the test."""
@@ -62,10 +71,10 @@ def virtual() -> Iterator[Make]:
 
 
 @pytest.mark.prove
-@pytest.mark.parametrize(
-    "run",
-    [digits_in_small, patterns_in_small, memory_in_small, graph_in_small, reward_in_small],
-)
+@pytest.mark.parametrize("run", [
+    digits_in_small, patterns_in_small, memory_in_small, graph_in_small, reward_in_small,
+    liquid_in_small,
+])  # fmt: skip
 def test_the_virtual_board_learns_as_the_emulator_does(
     run: Callable[[Make], Learnt], virtual: Make
 ) -> None:
