@@ -31,6 +31,7 @@ from .compiler.frontend.step_orders import bindsnet_lif, brian2_lif
 from .compiler.frontend.superneuromat import load_superneuromat
 from .compiler.frontend.xylo import xylo_network
 from .compiler.ir.chip import CHIPS, ChipSpec
+from .compiler.ir.declared import choice
 from .compiler.ir.device import Device
 from .compiler.ir.errors import SpikefabError
 from .compiler.ir.file import load as load_program
@@ -118,6 +119,7 @@ __all__ = [
     "bindsnet_lif",
     "brian2_lif",
     "camera_events",
+    "choice",
     "compile",
     "decay",
     "delta_code",

@@ -29,6 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
+from .declared import choice
 from .language import (
     Rounding,
     Value,
@@ -54,7 +55,6 @@ from .neuron import (
     Format,
     NeuronModel,
     Update,
-    choice,
     neuron_model,
 )
 

@@ -6,23 +6,22 @@ arguments are options, fixed when the model is traced: each choice of options is
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import SimpleNamespace
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
+from .declared import Declared, Options, check_next, identity, strange_input
 from .errors import SpikefabError
 from .language import (
     Value,
     bounds,
     from_lists,
     lift,
-    numbered_draws,
+    names_read,
     signed_bits,
     to_lists,
-    topological,
     variable,
 )
 
@@ -94,7 +93,7 @@ class Datapath:
     """
 
     name: str
-    options: tuple[tuple[str, str], ...]
+    options: Options
     state: dict[str, tuple[int, int]]
     parameters: dict[str, tuple[int, int]]
     units: dict[str, Unit]
@@ -113,10 +112,8 @@ class Datapath:
 
     @cached_property
     def identity(self) -> str:
-        """Name and what options are not at their default, as chips and reports give it: ``lif``,
-        ``lif(reset=subtract)``."""
-        listed = ", ".join(f"{k}={v}" for k, v in self.options)
-        return f"{self.name}({listed})" if listed else self.name
+        """Name and what options are not at their default (see `declared.identity`)."""
+        return identity(self.name, self.options)
 
     def to_json(self) -> dict[str, object]:
         """JSON-ready form, for program files."""
@@ -176,22 +173,11 @@ class Datapath:
                     f"it spans [{lo}, {hi}], {signed_bits(lo, hi)} bits",
                     "state, parameters and values have at most 32",
                 )
-        for value in topological(self.outputs.values()):
-            if value.op != "input":
-                continue
-            name = str(value.attribute[0])
-            if expected.get(name) != (value.lo, value.hi):
-                raise SpikefabError(f"model '{self.name}' reads undeclared '{name}'", where)
-        for name, (lo, hi) in self.state.items():
-            following = self.outputs[f"next.{name}"]
-            if following.lo < lo or following.hi > hi or following.boolean:
-                raise SpikefabError(
-                    f"state '{name}' of model '{self.name}'",
-                    where,
-                    f"its next value spans [{following.lo}, {following.hi}], "
-                    f"its format [{lo}, {hi}]",
-                    "saturate it",
-                )
+        if (strange := strange_input(self.outputs.values(), expected)) is not None:
+            raise SpikefabError(f"model '{self.name}' reads undeclared '{strange}'", where)
+        for name, interval in self.state.items():
+            what = f"state '{name}' of model '{self.name}'"
+            check_next(what, self.outputs[f"next.{name}"], interval, where)
         if self.spikes and self.outputs["spike"].lo < 0:
             raise SpikefabError(f"model '{self.name}' spikes a negative count", where)
 
@@ -205,19 +191,13 @@ def pair(stored: Any) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class NeuronModel:
+class NeuronModel(Declared):
     """A neuron model before its options are chosen."""
 
-    name: str
-    function: Callable[..., Update]
+    kind: ClassVar[str] = "neuron model"
+
     state: Mapping[str, Format]
     parameters: Mapping[str, Format]
-
-    @cached_property
-    def options(self) -> dict[str, str]:
-        """Option names with their defaults."""
-        signature = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
 
     def datapath(
         self, state_bits: int, accumulator_bits: int, options: Mapping[str, str] | None = None
@@ -226,42 +206,33 @@ class NeuronModel:
 
         Raises SpikefabError for an unknown option or a state that may leave its format.
         """
-        chosen = {**self.options, **{k: str(v) for k, v in (options or {}).items()}}
-        if unknown := set(chosen) - set(self.options):
-            raise SpikefabError(
-                f"option '{sorted(unknown)[0]}'",
-                f"neuron model '{self.name}'",
-                hint=f"it has {', '.join(self.options) or 'none'}",
-            )
+        chosen = self.chosen(options)
         state = {k: f.interval(state_bits) for k, f in self.state.items()}
         parameters = {k: f.interval(state_bits) for k, f in self.parameters.items()}
         current = variable("current", *bounds(accumulator_bits, True))
-        with numbered_draws():
-            update = self.function(
-                SimpleNamespace(**{k: variable(f"state.{k}", *r) for k, r in state.items()}),
-                SimpleNamespace(
-                    **{k: variable(f"parameter.{k}", *r) for k, r in parameters.items()}
-                ),
-                current,
-                **chosen,
-            )
+        update = self.traced(
+            chosen,
+            SimpleNamespace(**{k: variable(f"state.{k}", *r) for k, r in state.items()}),
+            SimpleNamespace(**{k: variable(f"parameter.{k}", *r) for k, r in parameters.items()}),
+            current,
+        )
         outputs = {f"next.{k}": v for k, v in update.state.items()}
         if update.spike is not None:
             outputs["spike"] = update.spike
         if update.value is not None:
             outputs["value"] = update.value
-        read = {str(v.attribute[0]) for v in topological(outputs.values()) if v.op == "input"}
+        read = names_read(outputs)
         used = {k for k in parameters if f"parameter.{k}" in read}
         model = Datapath(
             self.name,
-            tuple(sorted((k, v) for k, v in chosen.items() if v != self.options[k])),
+            self.varied(chosen),
             {k: r for k, r in state.items() if k in update.state or f"state.{k}" in read},
             {k: r for k, r in parameters.items() if k in used},
             {k: f.unit for k, f in self.parameters.items() if k in used},
             (current.lo, current.hi),
             outputs,
         )
-        model.check(f"neuron model '{self.name}'")
+        model.check(self.where)
         return model
 
 
@@ -274,10 +245,3 @@ def neuron_model(
         return NeuronModel(name or function.__name__.strip("_"), function, state, parameters)
 
     return declare
-
-
-def choice(value: str, *allowed: str) -> str:
-    """`value` if it is one of `allowed`; raises SpikefabError naming them."""
-    if value not in allowed:
-        raise SpikefabError(f"option value '{value}'", "a neuron model", hint=" or ".join(allowed))
-    return value

@@ -8,15 +8,15 @@ tick; where the rule reads that value again, the synapse sees the trace after th
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from .declared import Declared, Options, check_next, identity, strange_input
 from .errors import SpikefabError
 from .interpret import evaluate_many
 from .language import (
@@ -27,7 +27,6 @@ from .language import (
     maximum,
     minimum,
     names_read,
-    numbered_draws,
     saturate,
     signed_bits,
     substitute,
@@ -100,7 +99,7 @@ class LearningPath:
     """
 
     name: str
-    options: tuple[tuple[str, str], ...]
+    options: Options
     pre: dict[str, Interval]
     post: dict[str, Interval]
     held: dict[str, Interval]
@@ -115,9 +114,8 @@ class LearningPath:
 
     @cached_property
     def identity(self) -> str:
-        """Name and what options are not at their default, as chips and reports give it."""
-        listed = ", ".join(f"{k}={v}" for k, v in self.options)
-        return f"{self.name}({listed})" if listed else self.name
+        """Name and what options are not at their default (see `declared.identity`)."""
+        return identity(self.name, self.options)
 
     @cached_property
     def kept(self) -> dict[str, Kind]:
@@ -274,39 +272,28 @@ class LearningPath:
                 f"results {', '.join(sorted(graph)) or 'none'}", place,
                 f"it declares {', '.join(sorted(formats)) or 'none'}",
             )  # fmt: skip
-        for name, (lo, hi) in formats.items():
-            following = graph[f"next.{name}"]
-            if following.lo < lo or following.hi > hi or following.boolean:
-                raise SpikefabError(
-                    (what % name) + " without bound", place,
-                    f"its next value spans [{following.lo}, {following.hi}], "
-                    f"its format [{lo}, {hi}]",
-                    "saturate it",
-                )  # fmt: skip
+        for name, interval in formats.items():
+            check_next((what % name) + " without bound", graph[f"next.{name}"], interval, place)
 
     def _check_inputs(
         self, graph: Mapping[str, Value], allowed: Mapping[str, Interval], place: str, what: str,
         why: str, random: bool = False,
     ) -> None:  # fmt: skip
-        for value in topological(graph.values()):
-            if value.op == "random" and not random:
-                raise SpikefabError(f"{what} draws random numbers", place, "only synapses may")
-            if value.op != "input":
-                continue
-            name = str(value.attribute[0])
-            if allowed.get(name) != (value.lo, value.hi):
-                raise SpikefabError(f"{what} reads '{name}'", place, why)
+        if not random and any(v.op == "random" for v in topological(graph.values())):
+            raise SpikefabError(f"{what} draws random numbers", place, "only synapses may")
+        if (name := strange_input(graph.values(), allowed)) is not None:
+            raise SpikefabError(f"{what} reads '{name}'", place, why)
 
 
 _INTERVALS = ("pre", "post", "held", "state", "parameters", "signals")
 
 
 @dataclass(frozen=True)
-class LearningRule:
+class LearningRule(Declared):
     """A learning rule before its options are chosen. Fields as `learning_rule` takes them."""
 
-    name: str
-    function: Callable[..., Learned]
+    kind: ClassVar[str] = "learning rule"
+
     pre: Mapping[str, Format]
     post: Mapping[str, Format]
     held: Mapping[str, Format]
@@ -314,25 +301,13 @@ class LearningRule:
     parameters: Mapping[str, Format]
     signals: Mapping[str, Format]
 
-    @cached_property
-    def options(self) -> dict[str, str]:
-        """Option names with their defaults."""
-        signature = inspect.signature(self.function).parameters.values()
-        return {p.name: p.default for p in signature if p.kind is p.KEYWORD_ONLY}
-
     def path(self, weight_bits: int, options: Mapping[str, str] | None = None) -> LearningPath:
         """Trace the rule for a chip's weights; parameters and synapses' state that a variant does
         not use are left out.
 
         Raises SpikefabError for an unknown option, or anything that `LearningPath.check` refuses.
         """
-        where = f"learning rule '{self.name}'"
-        chosen = {**self.options, **{k: str(v) for k, v in (options or {}).items()}}
-        if unknown := set(chosen) - set(self.options):
-            raise SpikefabError(
-                f"option '{sorted(unknown)[0]}'", where,
-                hint=f"it has {', '.join(self.options) or 'none'}",
-            )  # fmt: skip
+        chosen = self.chosen(options)
         weight = bounds(weight_bits, True)
         limits = Format(limits=weight, unit="weight")
         formats = {**self.parameters, **dict.fromkeys(LIMITS, limits)}
@@ -350,11 +325,10 @@ class LearningRule:
         w = variable("w", *weight)
         s = _namespace("state.", intervals["state"], w=w)
         signals = [_namespace("signal.", intervals["signals"])] if self.signals else []
-        with numbered_draws():
-            learned = self.function(pre, post, s, p, *signals, **chosen)
+        learned = self.traced(chosen, pre, post, s, p, *signals)
         if not isinstance(learned, Learned):
             raise SpikefabError(
-                f"{type(learned).__name__} as a result", where, hint="return Learned(...)"
+                f"{type(learned).__name__} as a result", self.where, hint="return Learned(...)"
             )
         after = {
             made: variable(f"{side}.next.{name}", *intervals[side][name])
@@ -377,7 +351,7 @@ class LearningRule:
         used = {k: r for k, r in parameters.items() if f"parameter.{k}" in read}
         rule = LearningPath(
             name=self.name,
-            options=tuple(sorted((k, v) for k, v in chosen.items() if v != self.options[k])),
+            options=self.varied(chosen),
             pre=intervals["pre"],
             post=intervals["post"],
             held={k: r for k, r in intervals["held"].items() if f"post.{k}" in read},

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from .declared import choice
 from .language import Rounding, Value, decay, lift, minimum, saturate, select, shift
-from .neuron import COUNT, FRACTION, FRACTION_BITS, Format, choice
+from .neuron import COUNT, FRACTION, FRACTION_BITS, Format
 from .rule import SIGNAL, TRACE, Learned, LearningRule, fit, learning_rule
 
 LEVEL = Format(bits=8, signed=False, unit="number", fraction=6)

@@ -289,7 +289,7 @@ def test_unknown_options_are_refused():
     with refuses("option 'reset' in neuron model 'li'; it has leak, rounding, leak_at"):
         LIBRARY["li"].datapath(16, 24, {"reset": "value"})
     leaks = "multiply or shift or loss or least_loss or linear"
-    with refuses(f"option value 'exp' in a neuron model; {leaks}"):
+    with refuses(f"option value 'exp' in neuron model 'lif'; {leaks}"):
         LIBRARY["lif"].datapath(16, 24, {"leak": "exp"})
 
 

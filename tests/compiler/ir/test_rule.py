@@ -271,3 +271,13 @@ def test_a_damaged_rule_is_refused() -> None:
     unlimited.outputs["next.w"] = raw
     with pytest.raises(SpikefabError):
         LearningPath.from_json(unlimited.to_json(), "here")
+
+
+@pytest.mark.parametrize(("options", "told"), [
+    ({"signs": "plus"}, "option 'signs' in {}; it has sign, pairing, rounding"),
+    ({"sign": "both"}, "option value 'both' in {}; plus or minus"),
+])  # fmt: skip
+def test_an_unknown_option_is_refused(options: dict[str, str], told: str) -> None:
+    with pytest.raises(SpikefabError) as refused:
+        RULES["hebbian"].path(8, options)
+    assert str(refused.value) == told.format("learning rule 'hebbian'")
