@@ -202,7 +202,9 @@ def _plastic(program: Program, number: int) -> PlasticReport:
     mine = rows.projection == number
     bits = int(rows.room[mine].sum()) * word_bits(program.chip)
     when = "in every tick, whatever happens"
-    if quiet.at_rest and quiet.without_spikes:
+    if quiet.without_spikes and not rule.pre:
+        when = "at an event"
+    elif quiet.at_rest and quiet.without_spikes:
         when = "at an event, or a spike on its core while its traces are not at rest"
     elif quiet.at_rest:
         when = "at an event, or traces that are not at rest"

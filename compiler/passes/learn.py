@@ -77,9 +77,12 @@ def _projection(
     for name, value in parameters.items():
         lo, hi = rule.parameters[name]
         if not lo <= value <= hi:
+            given = plasticity.limits[name] if name in LIMITS else plasticity.parameters[name]
+            fits = (given or 0.0) * (lo if value < lo else hi) / value
             raise SpikefabError(
-                f"'{name}' becomes {value}", where, f"outside {lo}..{hi}, an LSB is {lsb:.3g}"
-            )
+                f"'{name}' becomes {value}", where, f"outside {lo}..{hi}, an LSB is {lsb:.3g}",
+                f"use {'up to' if value > hi else 'no less than'} {fits:.3g}",
+            )  # fmt: skip
     least, most = (parameters[name] for name in LIMITS)
     outside = (weight < least) | (weight > most)
     if outside.any():

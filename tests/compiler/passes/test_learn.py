@@ -58,7 +58,8 @@ def test_parameters_that_do_not_fit_are_refused_with_the_lsb() -> None:
     with pytest.raises(sf.SpikefabError) as refused:
         sf.compile(one(up=0.4))
     assert str(refused.value) == (
-        "'up' becomes 806 in plastic projection 'x->y': outside 0..255, an LSB is 0.00794"
+        "'up' becomes 806 in plastic projection 'x->y': outside 0..255, an LSB is 0.00794; "
+        "use up to 0.127"
     )
 
 
