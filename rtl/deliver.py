@@ -25,9 +25,10 @@ class Deliver(wiring.Component):
     """Takes every pending event and walks its row.
 
     start: one clock; done: high in the last clock, `drain` clocks after the last token went. slot:
-    the tick's delay slot. In each clock with `read`, the synapse memory is to read word `synapse`
-    (0 after the last one; so is `row_address` then). Its lanes go to accumulator word `word` of slot
-    `to_slot` (dense rows), or where its entries say, with `to_slot` being the tick's (sparse rows).
+    the tick's delay slot. In each clock with `read`, the synapse memory is to read word `synapse`,
+    whose lanes go to accumulator word `word` of slot `to_slot` (dense rows), or where its entries
+    say, with `to_slot` being the tick's (sparse rows). After the last word, `synapse` and
+    `row_address` are 0.
     """
 
     def __init__(self, map: MemoryMap, drain: int) -> None:
