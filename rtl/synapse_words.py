@@ -448,7 +448,7 @@ class SynapseWords:
         if self.halves == 2:
             high = Mux(host.active, host.data(size, 2 * size), Cat(results))
             weights = Cat(low, high)
-        weights = Cat(weights, host.data(len(weights), len(self.written)))
+        weights = Cat(weights, Mux(host.active, host.data(len(weights), len(self.written)), 0))
         m.d.comb += [self.write.eq(first), self.written.eq(weights), self.mask.eq(-1)]
         if self.sparse:
             with m.If(first & self._taken(row.sparse, lag, "sparse")):
