@@ -16,7 +16,7 @@ from ..compiler.ir.learn import Kind, plastic_range
 from ..compiler.ir.plastic import SYNAPSE_DRAWS, PlasticProjection
 from ..compiler.ir.program import Program
 from ..compiler.ir.rule import LearningPath, Quiet
-from .rule_loop import ARRAYS, TYPES, Column, loop_address
+from .rule_loop import ARRAYS, TYPES, Column, loop_address, weight_type
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Plan:
     table: NDArray[np.int64]
     learn: NDArray[np.int64]
     passes: NDArray[np.int32]
-    weight: NDArray[np.int16]
+    weight: NDArray[np.int8] | NDArray[np.int16]
     held: NDArray[np.int32]
     parameters: NDArray[np.int32]
     to: NDArray[np.int32]
@@ -60,7 +60,7 @@ class LearningMemory:
 
     plan: Plan
     on: NDArray[np.int64]
-    weight: NDArray[np.int16]
+    weight: NDArray[np.int8] | NDArray[np.int16]
     held: NDArray[np.int32]
     state: NDArray[np.int16]
     pre: NDArray[np.int32]
@@ -76,7 +76,7 @@ class LearningMemory:
     spiking: NDArray[np.uint8]
     active: NDArray[np.int32]
     table: NDArray[np.int64] = field(init=False)
-    weight_at_start: NDArray[np.int16] = field(init=False)
+    weight_at_start: NDArray[np.int8] | NDArray[np.int16] = field(init=False)
     addresses: NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -272,7 +272,7 @@ def _arrays(
     dense = q.count == q.size * target.size
     order = np.argsort(to, kind="stable") if not dense else np.zeros(0, int)
     return {
-        "weight": q.weight.astype(np.int16),
+        "weight": q.weight.astype(TYPES[weight_type(rule)]),
         "held": np.concatenate([*q.held.values(), np.zeros(0, np.int32)]),
         "parameters": np.array([q.parameters[k] for k in rule.parameters], np.int32),
         "to": to[:0] if dense else to,

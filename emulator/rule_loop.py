@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..compiler.ir.cycles import LEARN
-from ..compiler.ir.language import Value
+from ..compiler.ir.language import Value, names_read, signed_bits
 from ..compiler.ir.rule import LearningPath
 from ..compiler.ir.specialise import specialised
 from .cache import generated_module
@@ -67,18 +67,26 @@ class Column(IntEnum):
     SIGNALS = auto()
 
 
-# Arrays whose addresses the loops take, in this order, with their types.
+# Arrays whose addresses the loops take, in this order, with their types; for that of weights see
+# `weight_type`.
 ARRAYS = {
-    "weight": "i16", "state": "i16", "pre": "i32", "pre_next": "i32", "post": "i32",
+    "weight": "", "state": "i16", "pre": "i32", "pre_next": "i32", "post": "i32",
     "post_next": "i32", "held": "i32", "parameters": "i32", "to": "i32", "first": "i64",
     "core_rows": "i64", "core_first": "i64", "column_first": "i64", "column": "i64", "cells": "u32",
     "arrived": "i32", "arrivals": "i64", "row_event": "u8", "neuron_event": "u8", "awake": "u8",
     "clocks": "i32", "spiking": "u8", "active": "i32",
 }  # fmt: skip
 TYPES: dict[str, Any] = {
-    "i16": np.int16, "i32": np.int32, "i64": np.int64, "u8": np.uint8, "u32": np.uint32,
+    "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64,
+    "u8": np.uint8, "u32": np.uint32,
 }  # fmt: skip
+LANES = 256  # rows at a time whose synapses onto a neuron are gathered
 FEW = 6  # spikes per so many neurons, up to which their synapses are visited one by one
+
+
+def weight_type(rule: LearningPath) -> str:
+    """The narrowest type that holds the weights of a rule's chip."""
+    return "i8" if signed_bits(*rule.weight) <= 8 else "i16"
 
 
 def deliver_source(accumulator: str, payload: bool) -> str:
@@ -180,16 +188,22 @@ class _Loop:
 
     def __init__(self, rule: LearningPath) -> None:
         self.rule = rule
+        self._weight = weight_type(rule)
         self._lines: list[str] = []
         self._tables: list[str] = []
         self._lowered = 0
         self._shared = {f"parameter.{k}": f"p_{k}" for k in rule.parameters}
         self._shared |= {f"signal.{k}": f"g_{k}" for k in rule.signals}
+        known = {"pre.event": 0, "post.event": 1}
+        self._row_change = None if rule.state else rule.row_change(known)
         # What a synapse reads and writes, by neuron j or by synapse k: name, array, its place.
         self._by_neuron = {"neuron_event": ("neuron_event", "neuron_at")}
         self._by_synapse = {"weight": ("weight", "synapses_at")}
         if rule.draws:
             self._by_synapse["cells"] = ("cells", "cells_at")
+        self._post = {f"post.{k}": f"post_{k}" for k in rule.post}
+        self._post |= {f"post.next.{k}": f"post_next_{k}" for k in rule.post}
+        self._post |= {f"post.{k}": f"held_{k}" for k in rule.held}
         for i, k in enumerate(rule.post):
             self._by_neuron[f"post_{k}"] = ("post", f"post_at + {i} * size")
             self._by_neuron[f"post_next_{k}"] = ("post_next", f"post_at + {i} * size")
@@ -207,8 +221,9 @@ class _Loop:
         self._visits()
         self._tail()
         imports = PRELUDE.replace("import njit", "import carray, cfunc, njit, types").lstrip("\n")
+        helpers = _HELPERS.replace("LANES_", str(LANES))
         tables, lines = "\n".join(self._tables), "\n".join(self._lines)
-        return f"{HEAD}{imports}{_HELPERS}{tables}\n\n\n{lines}\n"
+        return f"{HEAD}{imports}{helpers}{tables}\n\n\n{lines}\n"
 
     def _put(self, depth: int, *some: str) -> None:
         self._lines.extend(f"{'    ' * depth}{line}" for line in some)
@@ -225,7 +240,7 @@ class _Loop:
         return outputs
 
     def _view(self, depth: int, name: str, array: str, place: str) -> None:
-        kind = ARRAYS[array]
+        kind = ARRAYS[array] or self._weight
         width = np.dtype(TYPES[kind]).itemsize
         address = f"addresses[{list(ARRAYS).index(array)}] + {width} * ({place})"
         self._put(depth, f"{name} = carray(as_pointer({address}), (MOST,), {kind})")
@@ -288,14 +303,12 @@ class _Loop:
         inputs = {"w": f"{prefix}weight[{k}]", "post.event": f"{prefix}neuron_event[{j}]"}
         inputs |= {f"pre.{name}": f"x_{name}" for name in rule.pre}
         inputs |= {f"pre.next.{name}": f"after_{name}" for name in rule.pre}
-        inputs |= {f"post.{name}": f"{prefix}post_{name}[{j}]" for name in rule.post}
-        inputs |= {f"post.next.{name}": f"{prefix}post_next_{name}[{j}]" for name in rule.post}
-        inputs |= {f"post.{name}": f"{prefix}held_{name}[{j}]" for name in rule.held}
+        inputs |= {name: f"{prefix}{array}[{j}]" for name, array in self._post.items()}
         inputs |= {f"state.{name}": f"{prefix}state_{name}[{k}]" for name in rule.state}
         if rule.draws:
             self._put(depth, f"address = {prefix}cells[{k}]")
         outputs = self._lower(depth, graph, inputs)
-        self._put(depth, f"{prefix}weight[{k}] = i16({outputs['next.w']})")
+        self._put(depth, f"{prefix}weight[{k}] = {self._weight}({outputs['next.w']})")
         for name in rule.state:
             made = f"i16({outputs[f'next.{name}']})"
             self._put(depth, f"{prefix}state_{name}[{k}] = {made}", f"some |= {made}")
@@ -333,8 +346,9 @@ class _Loop:
             "quiet_resting = quiet & 2 or quiet & 1 and not one or quiet & 4 and not one")
         others = "not quiet_moving or not quiet_resting"
         if not state:
+            put(2, "many = u64(0)")
             put(2, f"if ({others}) and few and only >= 0 and dense:")
-            self._few_of_dense()
+            self._rows_that_change()
             put(2, f"elif {others}:")
         else:
             put(2, "if True:")
@@ -358,31 +372,65 @@ class _Loop:
         self._one_row(5, 0)
         if not state:
             put(4, "if some_visit and few and dense:")
-            self._few_of_row(5)
+            put(5, "active[many] = i", "many += u64(1)")
+            self._few_of_dense()
             self._few_of_sparse()
 
-    def _few_of_dense(self) -> None:
-        """Of dense rows on one core: a list of those to visit, made without branches that are hard
-        to guess, and of each the synapses onto neurons that spiked."""
-        put = self._put
-        put(3, "many = 0", "for i in range(u64(rows)):")
-        put(4, "resting = True", *(f"resting &= pre_{k}[i] == 0" for k in self.rule.pre))
-        put(4, "moving = i64(not quiet_resting) if resting else i64(not quiet_moving)",
-            "active[many] = i", "many += moving & i64(row_event[i] == 0)")
-        put(3, "clocks[only] += i32(many * each)", "for m in range(u64(many)):")
-        put(4, "i = u64(active[m])")
-        self._few_of_row(4)
+    def _rows_that_change(self) -> None:
+        """List rows 0 .. many - 1 of a dense matrix on one core that change.
 
-    def _few_of_row(self, depth: int) -> None:
-        """Of a dense row only the synapses onto neurons that spiked."""
-        self._row_values(depth)
-        self._view(depth, "f_weight", "weight", "synapses_at + i64(i) * size")
+        Which those are is worked out for all of them at once, in vectors, and then listed without
+        branches that are hard to guess.
+        """
+        put = self._put
+        put(3, "visits = i32(0)", "for i in range(u64(rows)):")
+        put(4, "resting = True", *(f"resting &= pre_{k}[i] == 0" for k in self.rule.pre))
+        put(4, "still = quiet_resting if resting else quiet_moving",
+            "moves = i32(not still) & i32(row_event[i] == 0)", "visits += moves")
+        if self._row_change is not None:
+            inputs = {f"pre.{k}": f"pre_{k}[i]" for k in self.rule.pre}
+            inputs |= {f"pre.next.{k}": f"pre_next_{k}[i]" for k in self.rule.pre}
+            change = self._lower(4, {"change": self._row_change}, inputs)
+            put(4, f"moves &= i32({change['change']} != 0)")
+        put(4, "active[i] = moves")
+        put(3, "clocks[only] += visits * i32(each)", "for i in range(u64(rows)):")
+        put(4, "moves = active[i]", "active[many] = i", "many += u64(moves)")
+
+    def _few_of_dense(self) -> None:
+        """Of the listed rows, the synapses onto neurons that spiked.
+
+        Of so many rows at a time, the synapses onto one neuron are gathered, learn in vectors, and
+        go back to where they were.
+        """
+        put = self._put
+        graph = specialised(self.rule.outputs, {"pre.event": 0, "post.event": 1})
+        pre = {f"pre.{k}": f"pre_{k}" for k in self.rule.pre}
+        pre |= {f"pre.next.{k}": f"pre_next_{k}" for k in self.rule.pre}
+        pre = {name: array for name, array in pre.items() if name in names_read(graph)}
+        lanes = [*pre.values(), "weight", *(["cells"] if self.rule.draws else [])]
+        kinds = dict.fromkeys(lanes, "i32") | {"place": "u64", "cells": "u32"}
+        for array in ("place", *lanes):
+            name = array if array == "place" else f"l_{array}"
+            put(2, f"{name} = carray(on_stack(), (LANES,), {kinds[array]})")
+        put(2, "for begin in range(u64(0), many, u64(LANES)):")
+        put(3, "some = min(many - begin, u64(LANES))", "filled = (some + u64(63)) & ~u64(63)")
+        put(3, "for m in range(filled):  # those beyond are there to fill the last vector")
+        put(4, "i = u64(active[begin + min(m, some - u64(1))])", "place[m] = i * u64(size)")
+        put(4, "l_weight[m] = p_w_min", *(f"l_{array}[m] = {array}[i]" for array in pre.values()))
+        put(3, "for n in range(u64(a), u64(b)):", "    j = u64(spikes[n] - lines - target)")
+        inputs = {"w": "l_weight[m]"} | {name: f"l_{array}[m]" for name, array in pre.items()}
+        for name, array in self._post.items():
+            if name in names_read(graph):
+                put(4, f"n_{array} = {array}[j]")
+                inputs[name] = f"n_{array}"
+        gathered = lanes[len(pre):]
+        put(4, "for m in range(some):", *(f"    l_{x}[m] = {x}[place[m] + j]" for x in gathered))
+        put(4, "for m in range(filled):")
         if self.rule.draws:
-            self._view(depth, "f_cells", "cells", "cells_at + i64(i) * size")
-        for name in self._by_neuron:
-            self._put(depth, f"f_{name} = {name}")
-        self._put(depth, "for n in range(a, b):", "    j = u64(spikes[n] - lines - target)")
-        self._synapse(depth + 1, "f_", "j", "j", pre=0, post=1)
+            put(5, "address = l_cells[m]")
+        outputs = self._lower(5, graph, inputs)
+        put(5, f"l_weight[m] = i32({outputs['next.w']})")
+        put(4, "for m in range(some):", f"    weight[place[m] + j] = {self._weight}(l_weight[m])")
 
     def _few_of_sparse(self) -> None:
         """Of sparse rows, the synapses onto each neuron that spiked."""
@@ -424,6 +472,7 @@ from numba.extending import intrinsic
 
 POINTER = types.CPointer
 MOST = 1 << 40
+LANES = LANES_
 
 
 @intrinsic
@@ -432,6 +481,19 @@ def as_pointer(context, address):
         return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
 
     return types.voidptr(types.int64), generate
+
+
+@intrinsic
+def on_stack(context):
+    """Room for LANES numbers of 8 bytes or fewer."""
+
+    def generate(context, builder, signature, args):
+        with builder.goto_entry_block():
+            room = builder.alloca(ir.ArrayType(ir.IntType(8), 8 * LANES))
+        room.align = 64
+        return builder.bitcast(room, ir.IntType(8).as_pointer())
+
+    return types.voidptr(), generate
 
 
 @njit(inline="always")

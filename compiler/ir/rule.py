@@ -35,7 +35,7 @@ from .language import (
     variable,
 )
 from .neuron import Format, Unit, pair
-from .specialise import specialised
+from .specialise import added, specialised
 
 Side = Literal["pre", "post"]
 Kind = Literal["weights", "learning", "pre", "post", "held", "state"]  # of what is kept
@@ -154,6 +154,19 @@ class LearningPath:
             (v.op == "input" and v.attribute[0] == "w") if name == "w" else v.lo == v.hi == 0
             for name, v in left.items()
         )
+
+    def row_change(self, known: Mapping[str, int]) -> Value | None:
+        """What all synapses of a row add to their weights alike where these inputs are known.
+
+        None where that depends on more than the row's traces, parameters and signals. Where it is
+        0, no weight of the row changes.
+        """
+        change = added(specialised({"w": self._unlimited}, known)["w"], "w")
+        if change is None or any(v.op == "random" for v in topological([change])):
+            return None
+        read = names_read({"change": change})
+        of_row = all(name.startswith(("pre.", "parameter.", "signal.")) for name in read)
+        return change if of_row else None
 
     @property
     def _unlimited(self) -> Value:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from .interpret import evaluate
-from .language import Value, lift, node, topological
+from .language import Value, lift, names_read, node, topological
 
 
 def specialised(outputs: Mapping[str, Value], known: Mapping[str, int]) -> dict[str, Value]:
@@ -26,6 +26,21 @@ def specialised(outputs: Mapping[str, Value], known: Mapping[str, int]) -> dict[
         else:
             done[v] = v
     return {name: done[v] for name, v in outputs.items()}
+
+
+def added(v: Value, name: str) -> Value | None:
+    """The c that does not read the input `name`, where `v` is that input + c; else None."""
+    if v.op == "input" and v.attribute[0] == name:
+        return lift(0)
+    if v.op not in ("add", "sub"):
+        return None
+    first, last = v.args
+    if v.op == "add" and name in names_read({"": last}):
+        first, last = last, first
+    if name in names_read({"": last}):
+        return None
+    before = added(first, name)
+    return None if before is None else _decided(v, [before, last])
 
 
 def _decided(v: Value, args: list[Value]) -> Value:

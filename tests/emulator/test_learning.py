@@ -167,6 +167,39 @@ def test_fixed_synapses_stay_prompt_beside_plastic_ones_with_a_delay(delay: int)
     assert_learnt_alike(machine, emulator, program)
 
 
+PAIR = {"keep_pre": 0.9, "keep_post": 0.9, "up": 0.05, "down": 0.03}
+
+
+@pytest.mark.parametrize(
+    ("rule", "parameters", "options"),
+    [
+        ("stdp", PAIR, {"rounding": "nearest_even"}),
+        ("stdp", PAIR, {}),
+        ("oja", {"keep_pre": 0.9, "keep_post": 0.9, "up": 0.05, "forget": 0.5}, {}),
+    ],
+)
+def test_more_rows_learn_than_are_gathered_at_a_time(
+    rule: str, parameters: dict[str, float], options: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(rule_loop, "FEW", 1)
+    rows = rule_loop.LANES + 70
+    net = sf.Network()
+    source = net.input("input", rows)
+    cells = net.population("cells", 7, "lif", keep=0.9, threshold=60.0, output=True)
+    rng = np.random.default_rng(3)
+    own = sf.Plasticity(rule, w_min=-1, w_max=2, options=options, **parameters)
+    net.connect(source, cells, rng.uniform(-0.5, 2, (rows, 7)), plasticity=own)
+    program, _ = sf.compile(net, chip="auto")
+    machine, emulator = sf.Machine(program), sf.Emulator(program)
+    spikes = sf.SpikeTrain.from_dense(rng.random((8, rows)) < 0.15)
+    before = emulator.read("input->cells.weights")
+    assert_equal(*(device.run(spikes, 8) for device in (machine, emulator)))
+    assert_learnt_alike(machine, emulator, program)
+    moved = emulator.read("input->cells.weights") != before
+    assert 0 < moved.mean() < 1
+
+
 def test_a_checkpoint_holds_what_was_learnt(tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
     program = strategies.random_program(rng, neurons=16, plastic=3)
