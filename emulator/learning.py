@@ -33,7 +33,7 @@ class Plan:
     learn: NDArray[np.int64]
     passes: NDArray[np.int32]
     weight: NDArray[np.int8] | NDArray[np.int16]
-    held: NDArray[np.int32]
+    held: NDArray[np.int16]
     parameters: NDArray[np.int32]
     to: NDArray[np.int32]
     first: NDArray[np.int64]
@@ -61,12 +61,12 @@ class LearningMemory:
     plan: Plan
     on: NDArray[np.int64]
     weight: NDArray[np.int8] | NDArray[np.int16]
-    held: NDArray[np.int32]
+    held: NDArray[np.int16]
     state: NDArray[np.int16]
-    pre: NDArray[np.int32]
-    pre_next: NDArray[np.int32]
-    post: NDArray[np.int32]
-    post_next: NDArray[np.int32]
+    pre: NDArray[np.uint16]
+    pre_next: NDArray[np.uint16]
+    post: NDArray[np.uint16]
+    post_next: NDArray[np.uint16]
     arrived: NDArray[np.int32]
     arrivals: NDArray[np.int64]
     row_event: NDArray[np.uint8]
@@ -273,7 +273,7 @@ def _arrays(
     order = np.argsort(to, kind="stable") if not dense else np.zeros(0, int)
     return {
         "weight": q.weight.astype(TYPES[weight_type(rule)]),
-        "held": np.concatenate([*q.held.values(), np.zeros(0, np.int32)]),
+        "held": np.concatenate([*q.held.values(), np.zeros(0, np.int16)], dtype=np.int16),
         "parameters": np.array([q.parameters[k] for k in rule.parameters], np.int32),
         "to": to[:0] if dense else to,
         "cells": np.zeros(0, np.uint32),

@@ -70,17 +70,17 @@ class Column(IntEnum):
 # Arrays whose addresses the loops take, in this order, with their types; for that of weights see
 # `weight_type`.
 ARRAYS = {
-    "weight": "", "state": "i16", "pre": "i32", "pre_next": "i32", "post": "i32",
-    "post_next": "i32", "held": "i32", "parameters": "i32", "to": "i32", "first": "i64",
+    "weight": "", "state": "i16", "pre": "u16", "pre_next": "u16", "post": "u16",
+    "post_next": "u16", "held": "i16", "parameters": "i32", "to": "i32", "first": "i64",
     "core_rows": "i64", "core_first": "i64", "column_first": "i64", "column": "i64", "cells": "u32",
     "arrived": "i32", "arrivals": "i64", "row_event": "u8", "neuron_event": "u8", "awake": "u8",
     "clocks": "i32", "spiking": "u8", "active": "i32",
 }  # fmt: skip
 TYPES: dict[str, Any] = {
     "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64,
-    "u8": np.uint8, "u32": np.uint32,
+    "u8": np.uint8, "u16": np.uint16, "u32": np.uint32,
 }  # fmt: skip
-LANES = 256  # rows at a time whose synapses onto a neuron are gathered
+LANES = 256  # rows at a time whose synapses onto a neuron are gathered; 64 or a multiple of it
 FEW = 6  # spikes per so many neurons, up to which their synapses are visited one by one
 
 
@@ -142,10 +142,11 @@ def run_parts(counting: bool) -> dict[str, str]:
         learn_clocks, l_state, l_pre, l_post, l_awake, l_held, held_at_start, weight_at_start,
         signals,
     ) = learning"""
-    deliver = """deliver_plastic(
-                    acc, slot, slots, neurons, table, weight, to, row_first, arrived, arrivals,
-                    source, payload, n,
-                )"""
+    deliver = """if n:
+                    deliver_plastic(
+                        acc, slot, slots, neurons, table, weight, to, row_first, arrived,
+                        arrivals, source, payload, n,
+                    )"""
     spiked = "spiking_cores[core] |= u8(spiking[p] and found > before)"
     anew = """weight[:] = weight_at_start
             l_held[:] = held_at_start
@@ -233,7 +234,7 @@ class _Loop:
     ) -> dict[str, str]:
         self._lowered += 1
         statements, outputs, tables = lower(
-            graph, {**self._shared, **inputs}, f"x{self._lowered}_"
+            graph, {**self._shared, **inputs}, f"x{self._lowered}_", least=16
         )
         self._tables += tables
         self._put(depth, *statements)
@@ -290,7 +291,7 @@ class _Loop:
         self._put(1, f"for n in range(u64({size})):")
         inputs = {f"{side}.{k}": f"{side}_{k}[n]" for k in names}
         outputs = self._lower(2, graph, {**inputs, f"{side}.event": f"{event}[n]"})
-        self._put(2, *(f"{side}_next_{k}[n] = i32({outputs[f'next.{k}']})" for k in names))
+        self._put(2, *(f"{side}_next_{k}[n] = u16({outputs[f'next.{k}']})" for k in names))
 
     def _row_values(self, depth: int) -> None:
         for k in self.rule.pre:
@@ -346,13 +347,12 @@ class _Loop:
             "quiet_resting = quiet & 2 or quiet & 1 and not one or quiet & 4 and not one")
         others = "not quiet_moving or not quiet_resting"
         if not state:
-            put(2, "many = u64(0)")
             put(2, f"if ({others}) and few and only >= 0 and dense:")
-            self._rows_that_change()
+            self._rows_to_visit()
             put(2, f"elif {others}:")
         else:
             put(2, "if True:")
-        put(3, "for i in range(u64(rows)):")
+        put(3, "for i in range(u64(rows)):", "    active[i] = 0")
         put(4, "resting = True", *(f"resting &= pre_{k}[i] == 0" for k in self.rule.pre))
         put(4, "still = quiet_resting if resting else quiet_moving")
         asleep = " and not any_awake(awake, core_first[i], core_first[i + u64(1)])"
@@ -371,66 +371,61 @@ class _Loop:
         self._row_values(5)
         self._one_row(5, 0)
         if not state:
-            put(4, "if some_visit and few and dense:")
-            put(5, "active[many] = i", "many += u64(1)")
+            put(4, "active[i] = some_visit")
+            put(2, f"if ({others}) and few and dense:")
             self._few_of_dense()
             self._few_of_sparse()
 
-    def _rows_that_change(self) -> None:
-        """List rows 0 .. many - 1 of a dense matrix on one core that change.
-
-        Which those are is worked out for all of them at once, in vectors, and then listed without
-        branches that are hard to guess.
-        """
+    def _rows_to_visit(self) -> None:
+        """Of a dense matrix on one core: flags of rows to visit, without an event, in vectors."""
         put = self._put
         put(3, "visits = i32(0)", "for i in range(u64(rows)):")
         put(4, "resting = True", *(f"resting &= pre_{k}[i] == 0" for k in self.rule.pre))
         put(4, "still = quiet_resting if resting else quiet_moving",
-            "moves = i32(not still) & i32(row_event[i] == 0)", "visits += moves")
-        if self._row_change is not None:
-            inputs = {f"pre.{k}": f"pre_{k}[i]" for k in self.rule.pre}
-            inputs |= {f"pre.next.{k}": f"pre_next_{k}[i]" for k in self.rule.pre}
-            change = self._lower(4, {"change": self._row_change}, inputs)
-            put(4, f"moves &= i32({change['change']} != 0)")
-        put(4, "active[i] = moves")
-        put(3, "clocks[only] += visits * i32(each)", "for i in range(u64(rows)):")
-        put(4, "moves = active[i]", "active[many] = i", "many += u64(moves)")
+            "active[i] = i32(not still) & i32(row_event[i] == 0)", "visits += active[i]")
+        put(3, "clocks[only] += visits * i32(each)")
 
     def _few_of_dense(self) -> None:
-        """Of the listed rows, the synapses onto neurons that spiked.
+        """Of the flagged rows, the synapses onto neurons that spiked.
 
-        Of so many rows at a time, the synapses onto one neuron are gathered, learn in vectors, and
-        go back to where they were.
+        Of LANES rows at a time those that change are listed, without branches that are hard to
+        guess. Their synapses onto one neuron are gathered, learn in vectors, and go back to where
+        they were. Lanes beyond the listed ones only fill the last vectors.
         """
         put = self._put
         graph = specialised(self.rule.outputs, {"pre.event": 0, "post.event": 1})
         pre = {f"pre.{k}": f"pre_{k}" for k in self.rule.pre}
         pre |= {f"pre.next.{k}": f"pre_next_{k}" for k in self.rule.pre}
+        if self._row_change is not None:
+            put(3, "for i in range(u64(rows)):")
+            inputs = {name: f"{array}[i]" for name, array in pre.items()}
+            change = self._lower(4, {"change": self._row_change}, inputs)["change"]
+            put(4, f"active[i] &= i32({change} != 0)")
         pre = {name: array for name, array in pre.items() if name in names_read(graph)}
-        lanes = [*pre.values(), "weight", *(["cells"] if self.rule.draws else [])]
-        kinds = dict.fromkeys(lanes, "i32") | {"place": "u64", "cells": "u32"}
-        for array in ("place", *lanes):
-            name = array if array == "place" else f"l_{array}"
-            put(2, f"{name} = carray(on_stack(), (LANES,), {kinds[array]})")
-        put(2, "for begin in range(u64(0), many, u64(LANES)):")
-        put(3, "some = min(many - begin, u64(LANES))", "filled = (some + u64(63)) & ~u64(63)")
-        put(3, "for m in range(filled):  # those beyond are there to fill the last vector")
-        put(4, "i = u64(active[begin + min(m, some - u64(1))])", "place[m] = i * u64(size)")
-        put(4, "l_weight[m] = p_w_min", *(f"l_{array}[m] = {array}[i]" for array in pre.values()))
-        put(3, "for n in range(u64(a), u64(b)):", "    j = u64(spikes[n] - lines - target)")
+        gathered = ["weight", *(["cells"] if self.rule.draws else [])]
+        kinds = {"place": "u64", "l_weight": self._weight, "l_cells": "u32"}
+        for name in ("place", *(f"l_{array}" for array in [*pre.values(), *gathered])):
+            put(3, f"{name} = carray(on_stack(), (LANES + 1,), {kinds.get(name, 'u16')})")
+        put(3, "for begin in range(u64(0), u64(rows), u64(LANES)):")
+        put(4, "some = u64(0)", "for i in range(begin, min(begin + u64(LANES), u64(rows))):")
+        put(5, "place[some] = i * u64(size)",
+            *(f"l_{array}[some] = {array}[i]" for array in pre.values()), "some += u64(active[i])")
+        put(4, "filled = (some + u64(63)) & ~u64(63)", "for m in range(some, filled):")
+        put(5, "l_weight[m] = p_w_min", *(f"l_{array}[m] = {array}[0]" for array in pre.values()))
+        put(4, "for n in range(u64(a), u64(b)):", "    j = u64(spikes[n] - lines - target)")
         inputs = {"w": "l_weight[m]"} | {name: f"l_{array}[m]" for name, array in pre.items()}
         for name, array in self._post.items():
             if name in names_read(graph):
-                put(4, f"n_{array} = {array}[j]")
+                put(5, f"n_{array} = {array}[j]")
                 inputs[name] = f"n_{array}"
-        gathered = lanes[len(pre):]
-        put(4, "for m in range(some):", *(f"    l_{x}[m] = {x}[place[m] + j]" for x in gathered))
-        put(4, "for m in range(filled):")
+        put(5, "for m in range(some):", "    at = place[m] + j",
+            *(f"    l_{x}[m] = {x}[at]" for x in gathered))
+        put(5, "for m in range(filled):")
         if self.rule.draws:
-            put(5, "address = l_cells[m]")
-        outputs = self._lower(5, graph, inputs)
-        put(5, f"l_weight[m] = i32({outputs['next.w']})")
-        put(4, "for m in range(some):", f"    weight[place[m] + j] = {self._weight}(l_weight[m])")
+            put(6, "address = l_cells[m]")
+        outputs = self._lower(6, graph, inputs)
+        put(6, f"l_weight[m] = {self._weight}({outputs['next.w']})")
+        put(5, "for m in range(some):", "    weight[place[m] + j] = l_weight[m]")
 
     def _few_of_sparse(self) -> None:
         """Of sparse rows, the synapses onto each neuron that spiked."""
@@ -467,8 +462,6 @@ _PLACES = {
     "clocks": "0", "spiking": "0",
 }  # fmt: skip
 _HELPERS = '''
-from llvmlite import ir
-from numba.extending import intrinsic
 
 POINTER = types.CPointer
 MOST = 1 << 40
@@ -485,11 +478,11 @@ def as_pointer(context, address):
 
 @intrinsic
 def on_stack(context):
-    """Room for LANES numbers of 8 bytes or fewer."""
+    """Room for LANES + 1 numbers of 8 bytes or fewer."""
 
     def generate(context, builder, signature, args):
         with builder.goto_entry_block():
-            room = builder.alloca(ir.ArrayType(ir.IntType(8), 8 * LANES))
+            room = builder.alloca(ir.ArrayType(ir.IntType(64), LANES + 1))
         room.align = 64
         return builder.bitcast(room, ir.IntType(8).as_pointer())
 

@@ -23,13 +23,16 @@ ROWS = 40
 
 
 def compiled(graphs: list[Mapping[str, Value]], optimised: bool) -> Any:
-    """One module with a function `graph_N(columns, word, core, first address, out)` per graph."""
+    """One module with a function `graph_N(columns, word, core, first address, out)` per graph.
+
+    Every other one is computed in the narrowest types that there are.
+    """
     text = [PRELUDE.strip("\n")]
     for n, outputs in enumerate(graphs):
         inputs = {
             str(v.attribute[0]): f"columns[k, {i}]" for i, v in enumerate(named_inputs(outputs))
         }
-        statements, results, tables = lower(outputs, inputs, prefix=f"x{n}_")
+        statements, results, tables = lower(outputs, inputs, f"x{n}_", 16 if n % 2 else 32)
         body = ["address = base + k", *statements]
         body += [f"out[k, {i}] = i64({results[name]})" for i, name in enumerate(outputs)]
         text += [

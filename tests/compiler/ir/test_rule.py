@@ -112,6 +112,34 @@ def test_the_pair_rule_sleeps_without_events_and_the_lag_tables_do_not() -> None
     assert ups.quiet(dict.fromkeys(ups.parameters, 3)).at_rest
 
 
+@pytest.mark.parametrize(("rule", "options"), VARIANTS)
+def test_what_a_row_adds_is_what_each_of_its_weights_gains(
+    rule: LearningRule, options: dict[str, str]
+) -> None:
+    path = rule.path(8, options)
+    known = {"pre.event": 0, "post.event": 1}
+    change = path.row_change(known)
+    rng = np.random.default_rng(2)
+    for row in input_rows(rng, path.outputs, 50 if change is not None else 0):
+        row |= known
+        made = evaluate({**path.outputs, "change": change}, row, Draws(int(rng.integers(1 << 32))))
+        limited = max(row["w"] + made["change"], row["parameter.w_min"])
+        assert made["next.w"] == min(limited, row["parameter.w_max"])
+
+
+def test_only_what_is_the_same_for_all_of_a_row_is_a_change_of_the_row() -> None:
+    spike = {"pre.event": 0, "post.event": 1}
+    known = {
+        name: RULES[rule].path(8, options).row_change(spike) is not None
+        for name, rule, options in (
+            ("rounded", "stdp", {"rounding": "nearest_even"}), ("drawn", "stdp", {}),
+            ("of the neuron", "triplet", {"rounding": "floor"}), ("of w", "oja", {}),
+            ("window", "window", {}),
+        )
+    }  # fmt: skip
+    assert {name for name, of_row in known.items() if of_row} == {"rounded", "window"}
+
+
 def test_state_that_a_variant_does_not_use_is_left_out() -> None:
     assert RULES["lags"].path(8, {"steps": "2"}).state == {"age": (0, 16)}
     assert not RULES["lags"].path(8, {"steps": "2", "down": "no"}).state
