@@ -255,12 +255,18 @@ class Core(wiring.Component):
         with m.If(neurons.phase_write):  # of one population after the other
             m.d.sync += due.eq(Cat(neurons.phase_due, due))
         parameters, index = memories["parameters"], memories["parameter_index"]
+        deciding = learn.learn.deciding_units
         m.d.comb += [learn.projection_data.eq(parameters.data), learn.index_data.eq(index.data)]
         with m.If(self.phase == LEARN):
             m.d.comb += [
                 index.address.eq(learn.index_address),
                 index.enable.eq(learn.advance),
-                *(address.eq(learn.projection_address) for address in parameters.addresses),
+                *(
+                    address.eq(
+                        learn.projection_address if n < deciding else learn.visited_address
+                    )
+                    for n, address in enumerate(parameters.addresses)
+                ),
                 parameters.enable.eq(learn.advance),
             ]
         for name in learn.scanned:

@@ -1,8 +1,9 @@
 """Learn: scans the axons in use, and takes the rows that may change through the synapse pipelines.
 
-The scan goes through three stages, `memory_latency` clocks apart: an axon's number; whose row it
-is; its descriptor, trace, events and projection. There a row that is to be visited is held, for the
-clocks of its visit.
+The scan goes through four stages, the first three of them `memory_latency` clocks apart: an axon's
+number; whose row it is; its trace, its events and when its projection is to be visited, which
+tells whether it is; its descriptor, and the rest of its projection. There a row that is to be
+visited is held, for the clocks of its visit.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class Learn(wiring.Component):
             "index_address": Out(map.neuron_bits),
             "index_data": In(regions["parameter_index"].bits),
             "projection_address": Out(range(max(2, map.chip.parameter_sets))),
+            "visited_address": Out(range(max(2, map.chip.parameter_sets))),
             "projection_data": In(learn.projection.bits),
             "pending_address": Out(words),
             "pending_data": In(PENDING_WORD),
@@ -100,25 +102,35 @@ class Learn(wiring.Component):
         rule = projection.rule if self.learn.rule_bits else Const(0)
         most = max(1, -(-self.map.chip.neurons // self.map.chip.sparse_lanes))  # of one delay
         words = Mux(row.sparse, row.extent, extent_of.words)[: most.bit_length()]
-        holding, visit = Signal(), Signal()
-        fresh, learns, axon = self._scan(m, holding, visit)
-        event = self._event(m, fresh, projection, axon)
+        holding, visit, fresh = Signal(), Signal(), Signal()
+        there, axon = self._scan(m)
 
+        # Whether it is visited.
+        event = self._event(m, there, projection, axon)
         later = projection.later if self.map.chip.populations > 1 else Const(0)
-        moves = learns & self.due.bit_select(later, 1)
-        resting = (self.pre_data == 0) if "pre" in regions else Const(1)
+        moves = there & self._plastic & self.due.bit_select(later, 1)
+        traces_there = self.pre_data if "pre" in regions else Const(0)
         awake = self.awake_data if "awake" in regions else Const(0)
-        p = projection
+        resting, p = traces_there == 0, projection
         quiet = (p.without_spikes & ~self.spiked) | (p.at_rest & resting)
         quiet |= p.at_rest_without_spikes & resting & ~self.spiked
-        m.d.comb += visit.eq(moves & p.on & (event | awake | ~quiet))
+        wanted = moves & p.on & (event | awake | ~quiet)
+        last = Signal(name="axon_there")
+        kept = {
+            "event": event, "moves": moves, "wanted": wanted, "axon": axon, "before": traces_there,
+        }  # fmt: skip
+        now = {name: Signal(len(x), name=f"{name}_now") for name, x in kept.items()}
+        with m.If(self.advance):
+            m.d.sync += [last.eq(there), *(now[name].eq(x) for name, x in kept.items())]
+        m.d.comb += [fresh.eq(last & ~holding), visit.eq(last & now["wanted"])]
+        event = now["event"]
         self._hold(m, holding, visit, words, row.sparse, rule)
-        traces = self._pre(m, fresh, moves, projection, rule, event)
+        traces = self._pre(m, fresh, now["moves"], projection, rule, event, now["before"])
 
         begin = extent_of.begin
         visited = Visited(
-            fresh & visit, axon, row.address, words, begin, row.sparse, projection, rule, event,
-            self.pre_data if "pre" in regions else Const(0), traces,
+            visit & ~holding, now["axon"], row.address, words, begin, row.sparse, projection, rule,
+            event, now["before"], traces,
         )  # fmt: skip
         signals = {name: self.signals[n] for n, name in enumerate(self.learn.signals)}
         through = SynapseWords(
@@ -141,13 +153,13 @@ class Learn(wiring.Component):
             ]
         return m
 
-    def _scan(self, m: Module, holding: Signal, visit: Signal) -> tuple[Value, Value, Value]:
-        """An axon per clock in which the stages go on: of the one in the last stage, whether this
-        is its first clock there, whether its row is plastic, its number."""
+    def _scan(self, m: Module) -> tuple[Value, Value]:
+        """An axon per clock in which the stages go on: of the one in the third stage, whether there
+        is one, and its number; `plastic` is whether its row is."""
         wait, regions = self.map.chip.memory_latency, self.map.regions
         running, at = Signal(), Signal.like(self.axons)
         there: list[Value] = [Signal(name=f"there{n}") for n in range(2 * wait + 1)]
-        ends: list[Value] = [Signal(name=f"end{n}") for n in range(2 * wait + 1)]
+        ends: list[Value] = [Signal(name=f"end{n}") for n in range(2 * wait + 2)]
         bits = len(self.pending_address) + PENDING_WORD.bit_length() - 1
         axon: list[Value] = [Cat(at, Const(0, bits))[:bits]]
         axon += [Signal(bits, name=f"axon{n}", reset_less=True) for n in range(2 * wait)]
@@ -166,10 +178,17 @@ class Learn(wiring.Component):
                 m.d.sync += [b.eq(a) for a, b in itertools.pairwise(chain)]
         with m.If(self.start):
             m.d.sync += running.eq(1)
+        following = Signal.like(found, name="visited_projection", reset_less=True)
+        with m.If(self.advance):
+            m.d.sync += following.eq(found)
         m.d.comb += [
             self.index_address.eq(at[low:]),
             self.projection_address.eq(self._projection_at(found)),
-            *(getattr(self, f"{name}_address").eq(axon[wait]) for name in self.scanned),
+            self.visited_address.eq(self._projection_at(following)),
+            *(
+                getattr(self, f"{name}_address").eq(axon[wait + (name == "rows")])
+                for name in self.scanned
+            ),
             self.pending_address.eq(axon[2 * wait - 1][PENDING_WORD.bit_length() - 1 :]),
             # The last axon of a word of the pending set is done with it.
             self.pending_clear.eq(there[-1] & self.advance & (
@@ -188,7 +207,8 @@ class Learn(wiring.Component):
         m.d.comb += self.done.eq(draining & (left == 0))
         with m.If(self.done):
             m.d.sync += [draining.eq(0), running.eq(0), at.eq(0), Cat(ends[1:]).eq(0)]
-        return there[-1] & ~holding, there[-1] & plastic[-1], axon[-1]
+        self._plastic = plastic[-1]
+        return there[-1], axon[-1]
 
     def _projection_at(self, plastic: Value) -> Value:
         """`LearnMap.projection_at`, of one less; what varies of it is in a few bits, if it may."""
@@ -198,7 +218,7 @@ class Learn(wiring.Component):
             return (sets - plastic)[: len(self.projection_address)]
         return Cat(~(plastic - 1)[:low], Const((sets - 1) >> low, len(self.projection_address)))
 
-    def _event(self, m: Module, fresh: Value, projection: Any, axon: Value) -> Value:
+    def _event(self, m: Module, there: Value, projection: Any, axon: Value) -> Value:
         """Whether an event comes to the row's synapses in this tick; the history moves."""
         now = Signal(name="event_now")
         m.d.comb += now.eq(
@@ -207,11 +227,11 @@ class Learn(wiring.Component):
         if "history" not in self.learn.regions:
             return now
         m.d.comb += [
-            self.history_write.eq(fresh),
+            self.history_write.eq(there & self.advance),
             self.history_write_address.eq(axon),
             self.history_written.eq(Cat(now, self.history_data)),
         ]
-        return Cat(now, self.history_data).bit_select(projection.delay, 1)
+        return Cat(now, self.history_data).bit_select(projection.late, 1)
 
     def _hold(
         self, m: Module, holding: Signal, visit: Signal, words: Value, sparse: Value, rule: Value
@@ -237,8 +257,9 @@ class Learn(wiring.Component):
             m.d.sync += [left.eq(Mux(clocks < least - 1, least - 1, clocks)), holding.eq(1)]
 
     def _pre(
-        self, m: Module, fresh: Value, moves: Value, projection: Any, rule: Value, event: Value
-    ) -> list[Mapping[str, Value]]:
+        self, m: Module, fresh: Value, moves: Value, projection: Any, rule: Value, event: Value,
+        before: Value,
+    ) -> list[Mapping[str, Value]]:  # fmt: skip
         """Moves the traces of an axon, if it `moves`; those of each rule as they are then."""
         rules, regions = self.learn.rules, self.learn.regions
         if "pre" not in regions:
@@ -266,7 +287,7 @@ class Learn(wiring.Component):
         m.d.comb += self.pre_written.eq(Cat(written.values()))
         found: list[Mapping[str, Value]] = []
         for number, r in enumerate(rules):
-            moved = self._moved(m, number, r, projection, event, latency) if r.pre else {}
+            moved = self._moved(m, number, r, projection, event, before, latency) if r.pre else {}
             with m.If(rule_then == number):
                 m.d.comb += [
                     written[f"x{n}"].eq(moved[name]) for n, name in enumerate(sorted(r.pre))
@@ -276,14 +297,14 @@ class Learn(wiring.Component):
 
     def _moved(
         self, m: Module, number: int, rule: LearningPath, projection: Any, event: Value,
-        latency: int,
+        before: Value, latency: int,
     ) -> Mapping[str, Value]:  # fmt: skip
         """A rule's traces of the pre side after this tick, `latency` clocks later."""
         pipeline = Pipeline(rule.pre_outputs, self.target)
         m.submodules[f"pre{number}"] = pipeline
         spare = latency - pipeline.latency
         given = {"pre.event": event}
-        traces = data.View(struct(self.learn.regions["pre"].fields), self.pre_data)
+        traces = data.View(struct(self.learn.regions["pre"].fields), before)
         for n, (name, interval) in enumerate(sorted(rule.pre.items())):
             given[f"pre.{name}"] = traces[f"x{n}"][: field_bits(*interval)]
         formats = self.learn.synapse_parameters(rule)

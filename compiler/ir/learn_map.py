@@ -25,7 +25,7 @@ from .cycles import input_clocks
 from .errors import SpikefabError
 from .language import names_read
 from .plastic import state_words
-from .region import Fields, Region, field_bits, packed_region
+from .region import UNIT, Fields, Region, field_bits, packed_region
 from .rule import Interval, LearningPath
 from .schedule import schedule
 
@@ -189,18 +189,27 @@ class LearnMap:
 
     @cached_property
     def projection(self) -> Region:
-        """What an entry of the table of parameters holds of a plastic projection."""
+        """What an entry of the table of parameters holds of a plastic projection: first what tells
+        whether a row is visited, then, from another unit on, what its visit takes."""
         chip = self.chip
         lanes, population = (chip.lanes - 1).bit_length(), (chip.populations - 1).bit_length()
+        delay = (chip.delay_slots - 1).bit_length()
+        decides = (("later", population), ("late", delay), *((flag, 1) for flag in FLAGS))
+        at = sum(bits for _, bits in decides)
         return packed_region(
             "parameters", chip.parameter_sets,
             (
-                ("first_lane", lanes), ("last_lane", lanes), ("later", population),
-                ("rule", self.rule_bits), ("delay", (chip.delay_slots - 1).bit_length()),
-                *((flag, 1) for flag in FLAGS),
+                *decides, (f"gap{at}", -at % UNIT), ("first_lane", lanes), ("last_lane", lanes),
+                ("rule", self.rule_bits), ("delay", delay),
                 *union_fields((self.synapse_parameters(r) for r in self.rules), "p"),
             ),
         )  # fmt: skip
+
+    @property
+    def deciding_units(self) -> int:
+        """Units of it that tell whether a row is visited."""
+        at = [name for name, _ in self.projection.fields].index("first_lane")
+        return sum(bits for _, bits in self.projection.fields[:at]) // UNIT
 
     def projection_at(self, number: int) -> int:
         """The entry of a core's plastic projection in the table of parameters."""
@@ -234,7 +243,7 @@ class LearnMap:
     ) -> int:
         """The entry of a plastic projection; `on` is whether it learns, else as it begins.
 
-        later: how many populations of the core come after its target.
+        later: how many populations of the core come after its target; late: its delay.
         """
         q, rule = part.whole, self.rules[part.whole.rule]
         population, lanes = image.populations[part.population], self.chip.lanes
@@ -245,6 +254,7 @@ class LearnMap:
             later=len(image.populations) - 1 - part.population,
             rule=q.rule,
             delay=q.delay,
+            late=q.delay,
             without_spikes=quiet.without_spikes,
             at_rest=quiet.at_rest,
             at_rest_without_spikes=quiet.at_rest_without_spikes,
