@@ -27,7 +27,6 @@ from ..compiler.ir.memory_map import MemoryMap, sparse_entry
 from ..compiler.ir.plastic import DENSE, SPARSE, SYNAPSE_DRAWS
 from ..compiler.ir.region import UNIT, field_bits
 from ..compiler.ir.rule import LearningPath
-from ..compiler.ir.schedule import synapse_schedule
 from .deliver import struct
 from .memories import later
 from .pipeline import Pipeline, field, signed_as
@@ -366,7 +365,7 @@ class SynapseWords:
         """Weight and state of a synapse as a rule's pipeline gives them."""
         m, learn, row = self.m, self.learn, self.row
         rule = learn.rules[number]
-        pipeline = Pipeline(rule.outputs, self.target, synapse_schedule(rule.outputs))
+        pipeline = Pipeline(rule.outputs, self.target, rule.schedule)
         m.submodules[f"rule{number}_{i}"] = pipeline
         spare = self.latency - pipeline.latency
         stood = self._enter - self._issue  # clocks from weights to the post side

@@ -13,7 +13,7 @@ from typing import Any
 from .errors import SpikefabError
 from .neuron import Datapath
 from .rule import LearningPath
-from .schedule import schedule, synapse_schedule
+from .schedule import schedule
 
 UNLIMITED = 2**31 - 1
 BYTE = 8
@@ -160,7 +160,7 @@ def learn_latencies(rules: Iterable[LearningPath]) -> tuple[int, int]:
     traces, synapses = [0], [0]
     for rule in rules:
         traces += [schedule(g).latency for g in (rule.pre_outputs, rule.post_outputs) if g]
-        synapses.append(synapse_schedule(rule.outputs).latency)
+        synapses.append(rule.schedule.latency)
     return max(traces), max(synapses)
 
 

@@ -35,6 +35,7 @@ from .language import (
     variable,
 )
 from .neuron import Format, Unit, pair
+from .schedule import Schedule, synapse_schedule
 from .specialise import added, specialised
 
 Side = Literal["pre", "post"]
@@ -125,6 +126,11 @@ class LearningPath:
             for name in getattr(self, kind):
                 found.setdefault(name, kind)
         return found
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        """The clocks of the synapse's graph."""
+        return synapse_schedule(self.outputs)
 
     @cached_property
     def draws(self) -> bool:

@@ -15,8 +15,8 @@ from typing import Any
 from .language import Value, topological
 
 # Delay of an operator, in units of one carry bit, for arguments of w bits. An adder of 20 bits with
-# its routing passes at about 87 MHz on an iCE40 UP5K; a budget of 50 is some 20 ns there.
-CLOCK_BUDGET = 50
+# its routing passes at about 87 MHz on an iCE40 UP5K; a budget of 48 is some 20 ns there.
+CLOCK_BUDGET = 48
 MULTIPLIER_CLOCKS = 2
 RANDOM_CLOCKS = 3
 _FREE = ("const", "not", "wrap", "mul")
@@ -157,9 +157,12 @@ def _together(values: Sequence[Value]) -> list[list[Value]]:
 def synapse_schedule(outputs: Mapping[str, Value]) -> Schedule:
     """Values as early as can be, in an even number of clocks: words of synapses are read in every
     other clock and written in the others, and what left a pipeline is to be written in the next."""
-    budgets = range(CLOCK_BUDGET, 0, -1)
-    plans = (schedule(outputs, budget, early=True) for budget in budgets)
-    return next(plan for plan in plans if plan.latency % 2 == 0)
+    for budget in range(CLOCK_BUDGET, CLOCK_BUDGET // 2, -1):
+        plan = schedule(outputs, budget, early=True)
+        if plan.latency % 2 == 0:
+            return plan
+    plan = schedule(outputs, early=True)
+    return Schedule(plan.clock, plan.latency + 1)
 
 
 def _taken_late(
