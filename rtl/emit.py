@@ -109,12 +109,15 @@ class Emit(wiring.Component):
         shown, target, last = route_there & route.output, route.axon, Const(1)
         goes = ~(shown & ~self.output.ready)
         if map.learn:  # a source's rows stand next to each other
-            step = Signal.like(route.more)
-            shown &= step == 0
+            step, further, following = Signal.like(route.more), Signal(), Signal.like(route.axon)
+            shown &= ~further
             goes = ~(shown & ~self.output.ready)
-            target, last = route.axon + step, ~route_there | (step == route.more)
+            last = ~route_there | (step == route.more)
+            target = Mux(further, following, route.axon)
             with m.If(goes):
-                m.d.sync += step.eq(Mux(last, 0, step + 1))
+                m.d.sync += [
+                    step.eq(Mux(last, 0, step + 1)), further.eq(~last), following.eq(target + 1),
+                ]  # fmt: skip
         m.d.comb += [
             advance.eq(goes & last if map.learn else goes),
             self.stalled.eq(~goes if map.learn else ~advance),
