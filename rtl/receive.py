@@ -73,10 +73,11 @@ class Receiver(wiring.Component):
         count, bits, shift = Signal(range(LONGEST + 2)), Signal(range(9)), Signal(8)
         tail = Signal(WORD_BITS + 8 + 32, reset_less=True)
         kind, seq = Signal(8, reset_less=True), Signal(8, reset_less=True)
-        full = Signal()
+        full, filled = Signal(), Signal(range(SLOTS + 1))  # slots between expected and taken
+        accepted, freed = Signal(), Signal()
         writer = slots.write_port()
         m.d.comb += [
-            full.eq((self.expected - self.taken)[: SLOTS.bit_length()] == SLOTS),
+            full.eq(filled == SLOTS),
             crc.start.eq(ends),
             crc.valid.eq(bits != 0),
             crc.bit.eq(shift[0]),
@@ -127,6 +128,7 @@ class Receiver(wiring.Component):
         with m.If(good), m.Switch(kind):
             with m.Case(Frame.DATA):
                 with m.If(next_one):
+                    m.d.comb += accepted.eq(1)
                     m.d.sync += [
                         self.expected.eq(self.expected + 1),
                         lengths[self.expected[: (SLOTS - 1).bit_length()]].eq(
@@ -152,7 +154,7 @@ class Receiver(wiring.Component):
             self.words.valid.eq(held),
         ]
         m.d.sync += [
-            waiting.eq(self.expected != self.taken),
+            waiting.eq(filled != 0),
             length.eq(lengths[slot]),
             last.eq(place + 1 == length),
         ]
@@ -162,6 +164,7 @@ class Receiver(wiring.Component):
             at.go("REST", "LENGTH")
         with m.If(at["LENGTH"]):
             with m.If(length == 0):
+                m.d.comb += freed.eq(1)
                 m.d.sync += [self.taken.eq(self.taken + 1), waiting.eq(0)]
                 at.go("LENGTH", "REST")
             with m.Else():
@@ -172,13 +175,19 @@ class Receiver(wiring.Component):
         with m.If(at["HIGH"] & ~held):
             m.d.sync += [self.words.payload.eq(Cat(low, reader.data)), held.eq(1)]
             with m.If(last):
+                m.d.comb += freed.eq(1)
                 m.d.sync += [self.taken.eq(self.taken + 1), place.eq(0), waiting.eq(0)]
                 at.go("HIGH", "REST")
             with m.Else():
                 m.d.sync += place.eq(place + 1)
                 at.go("HIGH", "LENGTH")
 
+        with m.If(accepted & ~freed):
+            m.d.sync += filled.eq(filled + 1)
+        with m.Elif(freed & ~accepted):
+            m.d.sync += filled.eq(filled - 1)
         with m.If(self.hello):
+            m.d.sync += filled.eq(0)
             m.d.sync += [
                 open.eq(1), self.session.eq(tail[:WORD_BITS]), self.nonce.eq(seq),
                 self.expected.eq(0), self.taken.eq(0), place.eq(0), held.eq(0), waiting.eq(0),
