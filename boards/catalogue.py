@@ -15,7 +15,10 @@ from . import cmod_a7, icebreaker, ulx3s
 from .spec import BoardSpec
 
 BOARDS: dict[str, BoardSpec] = {
-    board.name: board for board in (icebreaker.BOARD, ulx3s.BOARD, *ulx3s.SIZES, cmod_a7.BOARD)
+    board.name: board
+    for board in (
+        icebreaker.BOARD, ulx3s.BOARD, *ulx3s.SIZES, cmod_a7.BOARD, icebreaker.SLOWER,
+    )
 }
 
 
