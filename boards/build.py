@@ -159,6 +159,7 @@ def _synthesised(
         "chip": map.chip.name,
         "chip_hash": map.hash,
         "models": list(map.chip.models) or [model.identity for model in map.models],
+        "rules": [rule.identity for rule in map.rules],
         "neurons": map.chip.neurons,
         "axons": map.chip.axons,
         "synapses": map.chip.synapse_words * map.chip.lanes,
@@ -271,7 +272,7 @@ def _readme(board: BoardSpec, report: dict[str, Any]) -> str:
             f"`{name}` is the bitstream. By static timing it runs at {report['fmax_mhz']} MHz; the "
             f"board's clock is {report['clock_mhz']:g} MHz.\n"
         )
-    models = "".join(f"- {model}\n" for model in report["models"])
+    models = "".join(f"- {model}\n" for model in (*report["models"], *report["rules"]))
     return f"""# Spikefab on {board.title}
 
 {making}
@@ -285,7 +286,7 @@ program until the host loads one. It runs what is compiled for `chip.json`,
 
     spikefab compile NET --chip chip.json -o PROGRAM
 
-which carries these models:
+which carries these models and learning rules:
 
 {models}
 The wire is {board.baud} baud, 8N1. `report.json` says what the core takes of the {report["part"]}.

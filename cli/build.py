@@ -76,7 +76,7 @@ def build_command(
         })  # fmt: skip
         return
     say(f"{board.title}: {report['neurons']} neurons, {report['synapses']} synapses, "
-        f"{', '.join(report['models'])}")  # fmt: skip
+        f"{', '.join((*report['models'], *report['rules']))}")  # fmt: skip
     for kind in ("logic", "ff", "memory", "large_memory", "dsp"):
         if kind in report:
             say(f"{kind}: {report[kind]} of {report[f'{kind}_available']}")

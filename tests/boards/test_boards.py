@@ -233,8 +233,27 @@ def test_it_writes_a_folder_and_reports(
     assert set(told["files"]) | {"spikefab.sha256"} == set(os.listdir("out"))
     readme = Path("out/README.md").read_text()
     assert "spikefab flash --board icebreaker icebreaker.bin" in readme
+    assert told["rules"] == []
     again = command("build", "--board", "icebreaker", "--model", MODEL, "-o", "out")
     assert "wrote 5 files to out" in again.out
+
+
+def test_a_build_names_the_rules_that_the_core_carries(
+    command: Any, tools: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(BOARDS, "icebreaker", small(BOARDS["icebreaker"]))
+    net = sf.Network()
+    lines = net.input("lines", 2)
+    cells = net.population("cells", 2, "lif", keep=0.9, threshold=1.0, output=True)
+    rule = sf.Plasticity(
+        "stdp", w_min=0, w_max=1, keep_pre=0.9, keep_post=0.9, up=0.1, down=0.1,
+        options={"rounding": "floor"},
+    )  # fmt: skip
+    net.connect(lines, cells, np.full((2, 2), 0.5), plasticity=rule)
+    sf.save_program(sf.compile(net, "up5k")[0], "net.spikefab")
+    said = command("build", "--board", "icebreaker", "net.spikefab", "-o", "out", "--json")
+    assert json.loads(said.out)["rules"] == ["stdp(rounding=floor)"]
+    assert "\n- lif\n- stdp(rounding=floor)\n" in Path("out/README.md").read_text()
 
 
 def test_chip_json_is_the_chip_that_was_built(
