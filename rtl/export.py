@@ -212,17 +212,20 @@ def _notes(program: Program, map: MemoryMap, image: CoreImage) -> dict[str, list
     populations = [program.populations[p.number].name for p in image.populations]
     sources = [program.source_name(source) for source in image.sources.tolist()]
     projections = [part.whole.name for part in image.plastic]
+    parameters = [""] * map.chip.parameter_sets if map.learn else []
+    for number, name in enumerate(projections):
+        parameters[-1 - number] = name
     rows = [
         f"{source} by {projections[row.plastic]}" if row.plastic >= 0 else source
         for source, row in zip(sources, image.rows, strict=True)
     ]
     return {
         "registers": list(map.registers),
-        **dict.fromkeys(("rows", "plastic", "pre", "history", "awake"), rows),
-        "projections": projections,
+        **dict.fromkeys(("rows", "pre", "history", "awake"), rows),
+        "parameters": parameters,
         "signals": list(map.learn.signals) if map.learn else [],
         **dict.fromkeys(("state", "parameter_index", "routes", "post"), neurons),
-        **dict.fromkeys(("populations", "phases", "traces"), populations),
+        **dict.fromkeys(("populations", "phases"), populations),
     }
 
 
@@ -230,7 +233,7 @@ def _image(map: MemoryMap, name: str, entries: list[int], notes: list[str]) -> s
     """What a region holds, for `$readmemh`: an entry per line."""
     region = map.regions[name]
     digits = -(-region.bits // 4)
-    notes = [f"  // {plain(note)}" for note in notes]
+    notes = [f"  // {plain(note)}" if note else "" for note in notes]
     notes += [""] * (len(entries) - len(notes))
     head = f"// {name}: the first {len(entries)} of {region.entries} entries of {region.bits} bits"
     lines = (f"{entry:0{digits}x}{note}" for entry, note in zip(entries, notes, strict=True))

@@ -128,7 +128,7 @@ def test_a_core_that_learns_from_signals(samples: int | None, tmp_path: Path) ->
     assert simulated(tmp_path, files) == files["expected.txt"]
     assert "`learn` or `emit`" in files["README.md"]
     assert "// in[1] by in->cells" in files["memory_rows.hex"]
-    assert len(re.findall("// in->cells|// hidden->cells", files["memory_projections.hex"])) == 2
+    assert len(re.findall("// in->cells|// hidden->cells", files["memory_parameters.hex"])) == 2
     assert "// reward" in files["memory_signals.hex"]
 
 
