@@ -471,9 +471,9 @@ def test_ports_are_told_apart_by_id_interface_and_name(monkeypatch: pytest.Monke
     found = {port.device.removeprefix("/dev/tty"): port.boards for port in attached()}
     assert list(found) == ["USB0", "USB1", "USB2", "USB3", "USB4"]
     assert found["USB0"] == ()  # the programmer's side of the chip
-    assert found["USB1"] == ("icebreaker",)
+    assert set(found["USB1"]) == {"icebreaker", "icebreaker-36"}
     assert set(found["USB2"]) == {"ulx3s", "ulx3s-12f", "ulx3s-45f", "ulx3s-85f"}
-    assert set(found["USB3"]) == {"icebreaker", "cmod-a7"}
+    assert set(found["USB3"]) == {"icebreaker", "icebreaker-36", "cmod-a7"}
     assert found["USB4"] == ()
     assert baud_of("/dev/ttyUSB1") == 3_000_000
     assert baud_of("/dev/ttyUSB2") == 2_000_000
@@ -488,7 +488,7 @@ def test_boards_lists_what_there_is(command: Any, monkeypatch: pytest.MonkeyPatc
     assert set(known) == set(BOARDS)
     assert known["icebreaker"]["synapses"] == 131_072
     assert known["icebreaker"]["usb"] == ["0403:6010"]
-    assert told["ports"][1]["boards"] == ["icebreaker"]
+    assert told["ports"][1]["boards"] == ["icebreaker", "icebreaker-36"]
     shown = command("boards").out
     assert "icebreaker" in shown
     assert "/dev/ttyUSB2" in shown
