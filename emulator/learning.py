@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from ..compiler.ir.cores import synapse_cells
 from ..compiler.ir.cycles import visit_clocks
 from ..compiler.ir.device import check_values
-from ..compiler.ir.learn import Kind, plastic_range
+from ..compiler.ir.learn import plastic_range
 from ..compiler.ir.plastic import SYNAPSE_DRAWS, PlasticProjection
 from ..compiler.ir.program import Program
-from ..compiler.ir.rule import LearningPath, Quiet
+from ..compiler.ir.rule import Kind, LearningPath, Quiet
 from .rule_loop import ARRAYS, TYPES, Column, loop_address, weight_type
 
 

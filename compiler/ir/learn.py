@@ -17,7 +17,7 @@ from .cores import synapse_cells
 from .interpret import Draws, evaluate
 from .plastic import SYNAPSE_DRAWS, PlasticProjection
 from .program import Program
-from .rule import Kind as Kind
+from .rule import Kind
 
 Integers = NDArray[np.int64]
 Stored = Callable[[int, Integers, Integers, Integers], None]  # core, words, lanes, weights
