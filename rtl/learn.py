@@ -37,10 +37,11 @@ class Learn(wiring.Component):
 
     start: one clock; done: high in the last clock; axons: in use; spiked: whether any neuron of the
     core did in this tick; due: whether each population updated, the last one first. Memories of the
-    scan, the pending set, and `index` and `projection` in the tables of parameters go on with
-    `advance`;
-    `synapse_data` comes `memory_latency` after its address, and so does `post_data` of the post
-    side's memories. For asked, active and their data see `HostWords`.
+    scan, the pending set, and those of parameters go on with `advance`: `index` tells whose row it
+    is, `projection_data` are the units that tell whether it is visited (`deciding_units`), at
+    `projection_address`, and the rest, at `visited_address`. `synapse_data` comes `memory_latency`
+    after its address, and so does `post_data` of the post side's memories. For asked, active and
+    their data see `HostWords`.
     """
 
     def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
