@@ -98,9 +98,9 @@ def cases() -> dict[str, Case]:
     spec = chip("up5k")
     options = {"reset": "subtract", "refractory": "hold"}
     datapath = lif.datapath(spec.state_bits, spec.accumulator_bits, options)
-    for rounding in ("floor", "nearest_even"):
-        rule = stdp.path(spec.weight_bits, {"rounding": rounding})
-        found[f"up5k-256-LIF-stdp-{rounding}"] = Case(
+    for rounding, limits in (("floor", "positive"), ("floor", "given"), ("nearest_even", "given")):
+        rule = stdp.path(spec.weight_bits, {"rounding": rounding, "limits": limits})
+        found[f"up5k-256-LIF-stdp-{rounding}-{limits}"] = Case(
             "up5k", spec.carrying([datapath], [rule]), (datapath,), 48.0, (rule,)
         )
     return found

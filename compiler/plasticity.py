@@ -71,6 +71,12 @@ class Plasticity:
             limit: None if value is None else _number(value, f"'{limit}' of {where}")
             for limit, value in zip(LIMITS, (w_min, w_max), strict=True)
         }
+        if path.fixed_limits and (named := [k for k, v in self.limits.items() if v is not None]):
+            raise SpikefabError(
+                f"'{named[0]}'", f"learning rule '{path.identity}'",
+                "its weights are kept between limits of the chip",
+                f"leave it out, or the option limits={self.options['limits']}",
+            )  # fmt: skip
         least, most = self.limits.values()
         if least is not None and most is not None and least > most:
             raise SpikefabError(f"w_min {least:g} above w_max {most:g}", where)

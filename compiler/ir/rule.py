@@ -42,6 +42,9 @@ Side = Literal["pre", "post"]
 Kind = Literal["weights", "learning", "pre", "post", "held", "state"]  # of what is kept
 Interval = tuple[int, int]
 LIMITS = ("w_min", "w_max")  # parameters of every rule: the weight is kept between them
+LIMITED = ("given", "chip", "positive")
+"""Values of the option `limits` that every rule has: the limits are those of the projection, all
+weights that the chip has, or those of them that are not negative."""
 WIDEST_TRACE = 16  # bits of a trace, a held value or a synapse's state
 
 TRACE = Format(bits=8, signed=False, unit="weight", fraction=4)
@@ -52,7 +55,7 @@ SIGNAL = Format(bits=8, unit="number")
 class Learned:
     """What a rule returns: the weight, the traces of either side, the synapse's own state.
 
-    The weight may lie anywhere: it is kept between the parameters `w_min` and `w_max`.
+    The weight may lie anywhere: it is kept between its limits (see `LIMITED`).
     """
 
     def __init__(
@@ -177,7 +180,13 @@ class LearningPath:
     @property
     def _unlimited(self) -> Value:
         """The weight before it is kept between its limits."""
-        return self.outputs["next.w"].args[0].args[0]
+        (inner, *_) = self.outputs["next.w"].args
+        return inner if self.fixed_limits else inner.args[0]
+
+    @property
+    def fixed_limits(self) -> bool:
+        """Whether the limits of the weight are the same in every projection."""
+        return all(lo == hi for lo, hi in map(self.parameters.__getitem__, LIMITS))
 
     def check_rest(self, parameters: Mapping[str, int], where: str) -> None:
         """Raise SpikefabError for a trace that does not decay to 0 with these parameters."""
@@ -277,11 +286,17 @@ class LearningPath:
             self.outputs, {"w": self.weight, **self.state}, place, "'%s' of a synapse"
         )
         self._check_inputs(self.outputs, both | parameters, place, "a synapse", "", random=True)
-        limited = self.outputs["next.w"]
-        for op, name in (("min", "w_max"), ("max", "w_min")):
-            if limited.op != op or limited.args[1].attribute != (f"parameter.{name}",):
-                raise SpikefabError("a weight that is not kept between its limits", place)
-            limited = limited.args[0]
+        limited, kept = self.outputs["next.w"], True
+        if self.fixed_limits:
+            ends = tuple(self.parameters[name][0] for name in LIMITS)
+            kept = limited.op == "clip" and limited.attribute == ends
+        else:
+            for op, name in (("min", "w_max"), ("max", "w_min")):
+                kept = kept and limited.op == op
+                kept = kept and limited.args[1].attribute == (f"parameter.{name}",)
+                limited = limited.args[0] if kept else limited
+        if not kept:
+            raise SpikefabError("a weight that is not kept between its limits", place)
 
     def _check_outputs(
         self, graph: Mapping[str, Value], formats: Mapping[str, Interval], place: str, what: str
@@ -320,6 +335,14 @@ class LearningRule(Declared):
     parameters: Mapping[str, Format]
     signals: Mapping[str, Format]
 
+    @cached_property
+    def options(self) -> dict[str, str]:
+        """Option names with their defaults: the function's, and `limits`."""
+        own = super().options
+        if "limits" in own:
+            raise SpikefabError("option 'limits'", self.where, "every rule has one", "rename it")
+        return {**own, "limits": LIMITED[0]}
+
     def path(self, weight_bits: int, options: Mapping[str, str] | None = None) -> LearningPath:
         """Trace the rule for a chip's weights; parameters and synapses' state that a variant does
         not use are left out.
@@ -327,9 +350,19 @@ class LearningRule(Declared):
         Raises SpikefabError for an unknown option, or anything that `LearningPath.check` refuses.
         """
         chosen = self.chosen(options)
+        varied = self.varied(chosen)
         weight = bounds(weight_bits, True)
-        limits = Format(limits=weight, unit="weight")
-        formats = {**self.parameters, **dict.fromkeys(LIMITS, limits)}
+        limited = chosen.pop("limits")
+        if limited not in LIMITED:
+            raise SpikefabError(
+                f"option value '{limited}'", self.where, hint=" or ".join(LIMITED)
+            )
+        between = bounds(weight_bits - 1, False) if limited == "positive" else weight
+        ends = [weight, weight] if limited == "given" else [(end, end) for end in between]
+        limits = {
+            name: Format(limits=end, unit="weight") for name, end in zip(LIMITS, ends, strict=True)
+        }
+        formats = {**self.parameters, **limits}
         intervals = {
             kind: {k: f.interval(WIDEST_TRACE) for k, f in getattr(self, kind).items()}
             for kind in ("pre", "post", "held", "state", "signals")
@@ -356,7 +389,11 @@ class LearningRule(Declared):
             if made.args and name in intervals[side]
         }
         changed = {f"next.{k}": v for k, v in learned.state.items()}
-        changed |= {"next.w": minimum(maximum(learned.w, p.w_min), p.w_max)}
+        if limited == "given":
+            changed |= {"next.w": minimum(maximum(learned.w, p.w_min), p.w_max)}
+        else:
+            width = weight_bits - (limited == "positive")
+            changed |= {"next.w": saturate(learned.w, width, limited == "chip")}
         fits = all(
             intervals[side][name][0] <= v.lo and v.hi <= intervals[side][name][1]
             for side, traces in (("pre", learned.pre), ("post", learned.post))
@@ -367,10 +404,10 @@ class LearningRule(Declared):
         pre_outputs = {f"next.{k}": v for k, v in learned.pre.items()}
         post_outputs = {f"next.{k}": v for k, v in learned.post.items()}
         read = set().union(*(names_read(g) for g in (outputs, pre_outputs, post_outputs)))
-        used = {k: r for k, r in parameters.items() if f"parameter.{k}" in read}
+        used = {k: r for k, r in parameters.items() if f"parameter.{k}" in read or k in LIMITS}
         rule = LearningPath(
             name=self.name,
-            options=self.varied(chosen),
+            options=varied,
             pre=intervals["pre"],
             post=intervals["post"],
             held={k: r for k, r in intervals["held"].items() if f"post.{k}" in read},

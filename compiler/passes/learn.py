@@ -74,6 +74,8 @@ def _projection(
     for name, chip_limit in zip(LIMITS, (-(1 << (bits - 1)), (1 << (bits - 1)) - 1), strict=True):
         given = plasticity.limits[name]
         parameters[name] = chip_limit if given is None else rounded(given, "weight", 0, lsb)
+        if rule.fixed_limits:
+            parameters[name], _ = rule.parameters[name]
     for name, value in parameters.items():
         lo, hi = rule.parameters[name]
         if not lo <= value <= hi:

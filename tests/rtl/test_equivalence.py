@@ -26,6 +26,7 @@ from spikefab.compiler.ir.language import (
     wrap,
 )
 from spikefab.compiler.ir.models import LIBRARY
+from spikefab.compiler.ir.rule import LIMITED
 from spikefab.compiler.ir.rules import MOST_LAGS, RULES
 from spikefab.rtl import equivalence
 from spikefab.rtl.equivalence import disprove
@@ -91,10 +92,12 @@ def test_learning_rules_are_right(name: str) -> None:
 
 
 RULE_OPTIONS = strategies.RULE_OPTIONS | {"steps": tuple(map(str, range(1, MOST_LAGS + 1)))}
-RULE_VARIANTS = [
-    (name, dict(zip(rule.options, chosen, strict=True)))
+RULE_VARIANTS = [  # other limits than those given with the other options at their defaults
+    (name, {**dict(zip(own, chosen, strict=True)), "limits": limits})
     for name, rule in RULES.items()
-    for chosen in itertools.product(*(RULE_OPTIONS[option] for option in rule.options))
+    for own in [[option for option in rule.options if option != "limits"]]
+    for chosen in itertools.product(*map(RULE_OPTIONS.__getitem__, own))
+    for limits in (LIMITED if chosen == tuple(map(rule.options.__getitem__, own)) else LIMITED[:1])
 ]
 
 

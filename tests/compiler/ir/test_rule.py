@@ -14,6 +14,7 @@ from spikefab.compiler.ir.errors import SpikefabError
 from spikefab.compiler.ir.interpret import Draws, evaluate, evaluate_many
 from spikefab.compiler.ir.language import (
     decay,
+    names_read,
     random,
     select,
     shift,
@@ -22,7 +23,16 @@ from spikefab.compiler.ir.language import (
     variable,
 )
 from spikefab.compiler.ir.neuron import FRACTION, Format
-from spikefab.compiler.ir.rule import TRACE, Learned, LearningPath, LearningRule, fit, learning_rule
+from spikefab.compiler.ir.rule import (
+    LIMITED,
+    LIMITS,
+    TRACE,
+    Learned,
+    LearningPath,
+    LearningRule,
+    fit,
+    learning_rule,
+)
 from spikefab.compiler.ir.rules import RULES
 from spikefab.compiler.ir.specialise import specialised
 from strategies import graphs, input_rows, integer_in, seeds, variants
@@ -30,7 +40,7 @@ from strategies import graphs, input_rows, integer_in, seeds, variants
 VARIANTS = [
     pytest.param(rule, options, id=rule.path(8, options).identity)
     for rule in RULES.values()
-    for options in variants(rule)
+    for options in [*variants(rule), {"limits": "chip"}, {"limits": "positive"}]
 ]
 
 
@@ -70,7 +80,7 @@ def test_no_weight_leaves_its_limits(
     path = rule.path(bits, options)
     rng = np.random.default_rng(bits)
     for row in input_rows(rng, path.outputs, 60):
-        limits = sorted(integer_in(rng, *path.weight) for _ in range(2))
+        limits = sorted(integer_in(rng, *path.parameters[name]) for name in LIMITS)
         row |= {"parameter.w_min": limits[0], "parameter.w_max": limits[1]}
         row["w"] = integer_in(rng, *limits)
         made = evaluate(path.outputs, row, Draws(int(rng.integers(1 << 32))))
@@ -90,7 +100,9 @@ def test_a_quiet_row_keeps_its_synapses(rule: LearningRule, options: dict[str, s
             if inputs[name].lo <= 0 <= inputs[name].hi:
                 row[str(name)] = 0
         row |= {name: 0 for name in inputs if name.startswith("state.")}
-        row |= {"pre.event": 0, "parameter.w_min": -128, "parameter.w_max": 127}
+        least, most = path.parameters["w_min"][0], path.parameters["w_max"][1]
+        row |= {"pre.event": 0, "parameter.w_min": least, "parameter.w_max": most}
+        row["w"] = min(max(row["w"], least), most)
         parameters = {k: row.get(f"parameter.{k}", 0) for k in path.parameters}
         quiet = path.quiet(parameters)
         traces = [name for name in inputs if name.startswith("pre.") and name != "pre.event"]
@@ -123,8 +135,8 @@ def test_what_a_row_adds_is_what_each_of_its_weights_gains(
     for row in input_rows(rng, path.outputs, 50 if change is not None else 0):
         row |= known
         made = evaluate({**path.outputs, "change": change}, row, Draws(int(rng.integers(1 << 32))))
-        limited = max(row["w"] + made["change"], row["parameter.w_min"])
-        assert made["next.w"] == min(limited, row["parameter.w_max"])
+        least, most = (row.get(f"parameter.{k}", path.parameters[k][0]) for k in LIMITS)
+        assert made["next.w"] == min(max(row["w"] + made["change"], least), most)
 
 
 def test_only_what_is_the_same_for_all_of_a_row_is_a_change_of_the_row() -> None:
@@ -294,15 +306,32 @@ def test_a_damaged_rule_is_refused() -> None:
         other = RULES["lags"].path(8).to_json()[name]
         with pytest.raises(SpikefabError):
             LearningPath.from_json({**stored, name: other}, "here")
-    unlimited = RULES["reward_stdp"].path(8)
-    raw = unlimited.outputs["next.w"].args[0]
-    unlimited.outputs["next.w"] = raw
-    with pytest.raises(SpikefabError):
-        LearningPath.from_json(unlimited.to_json(), "here")
+    for limits in LIMITED:
+        unlimited = RULES["reward_stdp"].path(8, {"limits": limits})
+        raw = unlimited.outputs["next.w"].args[0]
+        unlimited.outputs["next.w"] = raw
+        with pytest.raises(SpikefabError):
+            LearningPath.from_json(unlimited.to_json(), "here")
+
+
+def test_limits_of_the_chip_are_no_parameters_of_a_projection() -> None:
+    for limits, ends in (("chip", (-8, 7)), ("positive", (0, 7))):
+        path = RULES["stdp"].path(4, {"limits": limits})
+        assert tuple(path.parameters[k] for k in LIMITS) == tuple((x, x) for x in ends)
+        assert not {f"parameter.{k}" for k in LIMITS} & names_read(path.outputs)
+
+
+def test_the_option_limits_is_every_rules_own() -> None:
+    @learning_rule()
+    def mine(pre: Any, post: Any, s: Any, p: Any, *, limits: str = "none") -> Learned:
+        return Learned(w=s.w)
+
+    assert refusal(mine) == "option 'limits' in learning rule 'mine': every rule has one; rename it"
 
 
 @pytest.mark.parametrize(("options", "told"), [
-    ({"signs": "plus"}, "option 'signs' in {}; it has sign, pairing, rounding"),
+    ({"limits": "none"}, "option value 'none' in {}; given or chip or positive"),
+    ({"signs": "plus"}, "option 'signs' in {}; it has sign, pairing, rounding, limits"),
     ({"sign": "both"}, "option value 'both' in {}; plus or minus"),
 ])  # fmt: skip
 def test_an_unknown_option_is_refused(options: dict[str, str], told: str) -> None:

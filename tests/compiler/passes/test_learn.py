@@ -81,6 +81,7 @@ def refusal(**more: Any) -> str:
         ({"up": "much"}, "'much' in 'up' of learning rule 'stdp': it is a number"),
         ({"held": {"z": 1}}, "held value 'z' in learning rule 'stdp'"),
         ({"options": {"pairing": "some"}}, "option value 'some'"),
+        ({"options": {"limits": "chip"}}, "'w_min' in learning rule 'stdp(limits=chip)': its"),
     ],
 )
 def test_what_cannot_learn_is_refused(more: dict[str, Any], said: str) -> None:
