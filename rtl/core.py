@@ -102,13 +102,15 @@ class Core(wiring.Component):
         registers, random_word = self._registers(m, host, ticked, stalled)
         slot = registers["slot"]
 
-        # Deliver
+        # Deliver. In Learn, rows are walked too, but not for sums.
+        delivering, half = phase == DELIVER, len(tables.address) - 1
+        adding = deliver.read & delivering if learn else deliver.read
         m.d.comb += [
             deliver.slot.eq(slot),
             deliver.pending_words.eq(registers["pending_words"]),
             deliver.pending_data.eq(tables.data),
             deliver.row_data.eq(memories["rows"].data),
-            accumulators.add.eq(later(m, deliver.read, waits, "adding")),
+            accumulators.add.eq(later(m, adding, waits, "adding")),
             accumulators.sparse.eq(later(m, deliver.sparse, waits, "sparse")),
             accumulators.word.eq(later(m, deliver.word, waits, "word")),
             accumulators.slot.eq(later(m, deliver.to_slot, waits, "to_slot")),
@@ -125,7 +127,6 @@ class Core(wiring.Component):
             ]
 
         # The small memories: pending events but in Update, then populations and their phases.
-        delivering, half = phase == DELIVER, len(tables.address) - 1
         m.d.comb += [
             tables.enable.eq(~delivering | deliver.pending_enable),
             tables.address.eq(Mux(delivering, deliver.pending_address, emit.pending_address)),
@@ -200,10 +201,9 @@ class Core(wiring.Component):
             self.stored_state.eq(neurons.stored_state),
             self.stored_value.eq(neurons.value),
         ]
-        # Of Deliver and Learn, the addresses of the one that rests are 0.
         row, synapse, row_enable = deliver.row_address, deliver.synapse, deliver.row_enable
-        if learn:
-            row, synapse = row | learn.rows_address, synapse | learn.synapse_address
+        if learn:  # of both addresses of rows, that of the one that rests is 0
+            row, synapse = row | learn.rows_address, learn.synapse_address
             row_enable &= learn.advance
         m.d.comb += [
             memories["rows"].address.eq(row),
@@ -214,6 +214,10 @@ class Core(wiring.Component):
             m.submodules.learn, m.submodules.post = learn, traces["post"]
             self._learn(m, learn, traces["post"], neurons, memories, tables, host)
             m.d.comb += [
+                deliver.load.eq(learn.load), deliver.hold.eq((phase == LEARN) & ~learn.step),
+                learn.walking.eq((phase == LEARN) & deliver.walking),
+                learn.walked.eq(deliver.synapse), learn.word.eq(deliver.word),
+                learn.last.eq(deliver.last),
                 learn.axons.eq(registers["axons"]), learn.random_word.eq(random_word),
                 learn.synapse_data.eq(word), learn.asked.eq(host.asked),
                 learn.asked_data.eq(self.memory.write_data), learn.active.eq(host.active),
@@ -226,6 +230,7 @@ class Core(wiring.Component):
                 ]
         if map.chip.digests:
             self._digest(m, neurons)
+        host.connect(m, self)
         return m
 
     def _learn(
@@ -303,13 +308,9 @@ class Core(wiring.Component):
             for n, signal in enumerate(kept):
                 with m.Case(n):
                     m.d.sync += signal.eq(host.data)
-        shown = Signal(UNIT, reset_less=True)
-        m.d.sync += shown.eq(Array(kept)[number])
-        waits = self.map.chip.memory_latency - 1
-        m.d.comb += [
-            host.shown["signals"].eq(later(m, shown, waits, "signal_shown")),
-            *(learn.signals[n].eq(signal) for n, signal in enumerate(kept)),
-        ]
+        for n, signal in enumerate(kept):
+            m.d.comb += learn.signals[n].eq(signal)
+            host.show_register(m, "signals", n, signal)
 
     def _digest(self, m: Module, neurons: Neurons) -> None:
         """See `compiler.ir.digest`."""
@@ -399,10 +400,8 @@ class Core(wiring.Component):
             for n, (name, register) in enumerate(registers.items()):
                 with m.Case(n):  # of stalls, any write starts the count anew
                     m.d.sync += register.eq(0 if name == "stalls" else host.data)
-        shown = Signal(UNIT, reset_less=True)
-        m.d.sync += shown.eq(Array(registers.values())[host.offset[:3]])
-        waits = map.chip.memory_latency - 1
-        m.d.comb += host.shown["registers"].eq(later(m, shown, waits, "register_shown"))
+        for n, register in enumerate(registers.values()):
+            host.show_register(m, "registers", n, register)
         return registers, word
 
 

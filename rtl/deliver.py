@@ -7,7 +7,7 @@ tick costs exactly the sum of both: nothing overlaps and nothing waits.
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Module, Mux, Signal
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -27,8 +27,11 @@ class Deliver(wiring.Component):
     start: one clock; done: high in the last clock, `drain` clocks after the last token went. slot:
     the tick's delay slot. In each clock with `read`, the synapse memory is to read word `synapse`,
     whose lanes go to accumulator word `word` of slot `to_slot` (dense rows), or where its entries
-    say, with `to_slot` being the tick's (sparse rows). After the last word, `synapse` and
-    `row_address` are 0.
+    say, with `to_slot` being the tick's (sparse rows). `row_address` is 0 after the last event.
+
+    On a core that learns, Learn has rows walked between ticks' events: `load` is for the row that
+    is there, `hold` makes the walker wait; `walking` is whether it is at a word, `last` at the
+    last.
     """
 
     def __init__(self, map: MemoryMap, drain: int) -> None:
@@ -53,6 +56,8 @@ class Deliver(wiring.Component):
             "word": Out(map.word_bits),
             "to_slot": Out(map.slot_bits),
         }
+        if map.learn:
+            members |= {"load": In(1), "hold": In(1), "walking": Out(1), "last": Out(1)}
         if map.chip.payload_bits > 1:
             members["payload_data"] = In(map.chip.payload_bits)
         super().__init__(members)
@@ -141,7 +146,6 @@ class Deliver(wiring.Component):
         word = Signal(map.word_bits, reset_less=True)
         sparse, to_slot = Signal(reset_less=True), Signal(map.slot_bits, reset_less=True)
         m.d.comb += [
-            self.read.eq(walking),
             self.synapse.eq(address),
             self.word.eq(word),
             self.sparse.eq(sparse),
@@ -153,7 +157,12 @@ class Deliver(wiring.Component):
             at_once.eq(follows if gap else 1),
             ended.eq(Mux(walking, last & at_once, waiting <= 1)),
         ]
-        with m.If(walking):
+        moves: Value = walking
+        if map.learn:
+            m.d.comb += [self.walking.eq(walking), self.last.eq(last)]
+            moves = walking & ~self.hold
+        m.d.comb += self.read.eq(moves)
+        with m.If(moves):
             m.d.sync += [
                 address.eq(address + 1),
                 word.eq(word + 1),
@@ -167,12 +176,13 @@ class Deliver(wiring.Component):
         with m.Elif(waiting != 0):
             m.d.sync += waiting.eq(waiting - 1)
 
-        with m.If(self.done):
-            m.d.sync += address.eq(0)
         dense_slot = self.slot
         if map.slot_bits:
             dense_slot = (self.slot + extent.delay)[: map.slot_bits]
-        with m.If(advance & load):
+        loads = advance & load
+        if map.learn:
+            loads |= self.load
+        with m.If(loads):
             m.d.sync += [
                 walking.eq(1),
                 address.eq(row.address),

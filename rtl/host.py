@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
-from amaranth.hdl import Array, Cat, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Module, Mux, Signal, Value
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from .core import Core
 
 TABLES = ("pending", "populations", "phases")  # small regions that share a memory
+TOGETHER = 8  # of what can be read, as much as goes into one register
 
 
 def read_clocks(chip: ChipSpec) -> int:
@@ -64,13 +67,14 @@ class Host:
         accumulators: Accumulators, synapses: SinglePortMemory, synapse_word: Value,
     ) -> None:  # fmt: skip
         map, port = core.map, core.memory
+        self._map = map
         self.names = list(map.regions)
         self.active, self.asked = Signal(), Signal()
         self.offset = Signal(map.offset_bits, reset_less=True)
         self.data = Signal(UNIT, reset_less=True)
         self._region = Signal(range(max(2, len(self.names))), reset_less=True)
         self._write = Signal(reset_less=True)
-        self.shown = {name: Signal(UNIT, name=f"shown_{name}") for name in self.names}
+        self._sources: list[tuple[Value, Value]] = []
         self.take, self.store, self.clear, self.given = Signal(), Signal(), Signal(), Signal(UNIT)
         self.busy = Signal()  # an accumulator is being accessed
         self.place = Signal(map.slot_bits + map.word_bits + map.lane_bits)
@@ -103,8 +107,8 @@ class Host:
                 memory.host.unit.eq(self.offset[:unit_bits]),
                 memory.host.data.eq(self.data),
                 memory.host.write.eq(self.write(name)),
-                self.shown[name].eq(memory.host_data),
             ]
+            self._show(name, memory.host_data)
         half = len(tables.address) - 1
         phases, populations = self._is("phases"), self._is("populations")
         m.d.comb += [
@@ -118,26 +122,47 @@ class Host:
             ),
             tables.host.data.eq(self.data),
             tables.host.write.eq(Cat(self.write(name) for name in TABLES).any()),
-            *(self.shown[name].eq(tables.host_data) for name in TABLES),
         ]
+        self.show(Cat(self._is(name) for name in TABLES).any(), tables.host_data)
         late = self._accumulators(m, core, accumulators)
-        self._synapses(m, core, synapses, synapse_word)
-        # In two steps, as the synapses' memory is slow and far.
-        wait = map.chip.memory_latency
-        region = later(m, self._region, wait, "host_region")
-        others = {name: shown for name, shown in self.shown.items() if name != "synapses"}
-        padded = [others.get(name, self.shown["registers"]) for name in self.names]
-        chosen = Signal(UNIT, name="host_chosen", reset_less=True)
-        word = later(m, self.shown["synapses"], 1, "host_word")
-        m.d.sync += chosen.eq(Array(padded)[region])
-        of_synapses = later(m, region == self._number("synapses"), 1, "host_synapses")
-        m.d.sync += port.read_data.eq(Mux(of_synapses, word, chosen))
+        self._synapses(m, core, synapses)
+        self._show("synapses", synapse_word)
         valid = self.active & ~self._write & ~self._is("accumulators")
         for n in range(read_clocks(map.chip) - 1):
             after = Signal(name=f"host_read{n}")
             m.d.sync += after.eq(valid)
             valid = after
         m.d.comb += port.read_valid.eq(valid | late)
+
+    def _show(self, name: str, entry: Value) -> None:
+        """Let the host read the units of the entries of a region, see `show`."""
+        bits = self._map.regions[name].unit_bits
+        for n in range(self._map.regions[name].units):
+            self.show(self._is(name) & (self.offset[:bits] == n), entry[n * UNIT : (n + 1) * UNIT])
+
+    def show(self, asked: Value, value: Value) -> None:
+        """Let the host read a value: whether it is `asked` for in the clock of `active`, and what
+        it is `memory_latency` clocks later."""
+        self._sources.append((asked, value))
+
+    def show_register(self, m: Module, name: str, number: int, register: Value) -> None:
+        """Let the host read a register, an entry of the region `name`."""
+        bits = (self._map.regions[name].entries - 1).bit_length()
+        asked = self._is(name) & (self.offset[:bits] == number)
+        self.show(asked, later(m, register, self._map.chip.memory_latency - 1, "register"))
+
+    def connect(self, m: Module, core: Core) -> None:
+        """Show the host what it asks for. In two steps, as memories are far."""
+        some = []
+        for n, (asked, value) in enumerate(self._sources):
+            there = later(m, asked, self._map.chip.memory_latency, f"asks{n}")
+            some.append(value & there.replicate(len(value)))
+        parts = []
+        for n in range(0, len(some), TOGETHER):
+            part = Signal(UNIT, name=f"read{n}", reset_less=True)
+            m.d.sync += part.eq(reduce(or_, some[n : n + TOGETHER]))
+            parts.append(part)
+        m.d.sync += core.memory.read_data.eq(reduce(or_, parts))
 
     def _number(self, name: str) -> int:
         return self.names.index(name)
@@ -170,23 +195,18 @@ class Host:
             clock.eq(Mux(self.busy, clock + 1, 0)),
             self.given.eq(Mux(self._write & giving, self.data, 0)),
         ]
-        parts = [accumulators.current[n * UNIT :][:UNIT] for n in range(region.units)]
-        unit = self.offset[: region.unit_bits]
         m.d.comb += [
             self.take.eq(chosen | again),
             self.store.eq(self._write & self.take),
             self.clear.eq(chosen),
             self.place.eq(self.offset[region.unit_bits :]),
-            self.shown["accumulators"].eq(Array(parts)[unit] if region.units > 1 else parts[0]),
         ]
+        self._show("accumulators", accumulators.current)
         return ~self._write & (clock == 2 + take_clocks(map.chip))
 
-    def _synapses(
-        self, m: Module, core: Core, synapses: SinglePortMemory, word: Value
-    ) -> None:
+    def _synapses(self, m: Module, core: Core, synapses: SinglePortMemory) -> None:
         map = core.map
         region = map.regions["synapses"]
-        unit = self.offset[: region.unit_bits]
         mask = Signal(region.units, name="synapse_mask")
         m.d.sync += mask.eq(
             Cat(core.memory.address[: region.unit_bits] == n for n in range(region.units))
@@ -198,9 +218,3 @@ class Host:
             synapses.write.eq(self.write("synapses")),
         ]
         self.synapse = self.offset[region.unit_bits :]
-        there = later(m, unit, map.chip.memory_latency, "host_unit")
-        parts = [word[n * UNIT : (n + 1) * UNIT] for n in range(region.units)]
-        parts += [parts[-1]] * ((1 << region.unit_bits) - region.units)
-        m.d.comb += self.shown["synapses"].eq(
-            Array(parts)[there] if region.units > 1 else parts[0]
-        )

@@ -26,7 +26,7 @@ from .deliver import struct
 from .memories import later
 from .pipeline import Pipeline, field, signed_as
 from .primitives import Target
-from .synapse_words import HostWords, SynapseWords, Visited
+from .synapse_words import HostWords, SynapseWords, Visited, Walker
 
 SCANNED = ("rows", "pre", "history", "awake")  # memories of the scan
 WRITTEN = ("pre", "history", "awake")
@@ -40,8 +40,8 @@ class Learn(wiring.Component):
     scan, the pending set, and those of parameters go on with `advance`: `index` tells whose row it
     is, `projection_data` are the units that tell whether it is visited (`deciding_units`), at
     `projection_address`, and the rest, at `visited_address`. `synapse_data` comes `memory_latency`
-    after its address, and so does `post_data` of the post side's memories. For asked, active and
-    their data see `HostWords`.
+    after its address, and so does `post_data` of the post side's memories. For load, step and what
+    is walked see `SynapseWords` and `Walker`, for asked, active and their data `HostWords`.
     """
 
     def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
@@ -69,6 +69,12 @@ class Learn(wiring.Component):
             "pending_data": In(PENDING_WORD),
             "pending_clear": Out(1),
             "pending_clear_address": Out(words),
+            "load": Out(1),
+            "step": Out(1),
+            "walking": In(1),
+            "walked": In(dict(regions["rows"].fields)["address"]),
+            "word": In(map.word_bits),
+            "last": In(1),
             "synapse_address": Out(dict(regions["rows"].fields)["address"]),
             "synapse_data": In(regions["synapses"].bits),
             "synapse_write": Out(1),
@@ -128,18 +134,20 @@ class Learn(wiring.Component):
         self._hold(m, holding, visit, words, row.sparse, rule)
         traces = self._pre(m, fresh, now["moves"], projection, rule, event, now["before"])
 
-        begin = extent_of.begin
         visited = Visited(
-            visit & ~holding, now["axon"], row.address, words, begin, row.sparse, projection, rule,
+            visit & ~holding, now["axon"], row.address, words, row.sparse, projection, rule,
             event, now["before"], traces,
         )  # fmt: skip
         signals = {name: self.signals[n] for n, name in enumerate(self.learn.signals)}
         through = SynapseWords(
-            m, self.map, self.target, visited, self.synapse_data,
+            m, self.map, self.target, visited,
+            Walker(self.walking, self.walked, self.word, self.last), self.synapse_data,
             [self.post_data[n] for n in range(self.learn.width)], signals, self.random_word,
             HostWords(self.asked, self.active, self.asked_data, self.active_data),
         )  # fmt: skip
         m.d.comb += [
+            self.load.eq(through.load),
+            self.step.eq(through.step),
             self.synapse_address.eq(through.address),
             self.synapse_write.eq(through.write),
             self.synapse_written.eq(through.written),

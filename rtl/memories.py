@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Const, Module, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Signal, Value
 from amaranth.lib import data, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
@@ -65,7 +65,8 @@ class RegionMemory(wiring.Component):
                 "write_address": In(address), "write": In(1), "write_data": In(region.bits),
             }  # fmt: skip
         if shared:
-            members |= {"host": In(HostAccess(address, region.unit_bits)), "host_data": Out(UNIT)}
+            members["host"] = In(HostAccess(address, region.unit_bits))
+            members["host_data"] = Out(region.bits)
         super().__init__(members)
 
     def elaborate(self, platform: object) -> Module:
@@ -114,9 +115,7 @@ class RegionMemory(wiring.Component):
         if self.shared:
             if self.waits and self.small:
                 parts = [later(m, part, 1, f"shown{n}") for n, part in enumerate(parts)]
-            unit = later(m, host.unit, 1 + self.waits, "host_unit")
-            parts += [parts[-1]] * ((1 << self.region.unit_bits) - units)
-            m.d.comb += self.host_data.eq(Array(parts)[unit] if units > 1 else parts[0])
+            m.d.comb += self.host_data.eq(Cat(parts))
         return m
 
 

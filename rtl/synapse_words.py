@@ -60,13 +60,23 @@ class Visited:
     axon: Value
     address: Value
     words: Value
-    begin: Value
     sparse: Value
     projection: Any
     rule: Value
     event: Value
     before: Value
     traces: Sequence[Mapping[str, Value]]
+
+
+@dataclass(frozen=True)
+class Walker:
+    """What walks a row's words, and is told when to go on: whether it is `walking`, at which
+    `address` and accumulator `word`, and whether at its `last`."""
+
+    walking: Value
+    address: Value
+    word: Value
+    last: Value
 
 
 @dataclass(frozen=True)
@@ -92,19 +102,21 @@ class SynapseWords:
     """Builds it into a module.
 
     address, write, written, mask: of the synapse memory, whose `word` comes `memory_latency` later;
-    the address is 0 where there is no row, and the host's data are `written` while it is `active`.
+    the host's data are `written` while it is `active`. load, step: the walker begins with the row,
+    and goes on to its next word.
     post_addresses: of the post side's memories, which give `post`, of each lane, likewise.
     awake_write, awake: whether, at the end of row `awake_axon`, a synapse's state is not 0, where
     there are states.
     """
 
     def __init__(
-        self, m: Module, map: MemoryMap, target: Target, row: Visited, word: Value,
+        self, m: Module, map: MemoryMap, target: Target, row: Visited, walker: Walker, word: Value,
         post: Sequence[Value], signals: Mapping[str, Value], random_word: Value, host: HostWords,
     ) -> None:  # fmt: skip
         assert map.learn is not None
         self.m, self.map, self.learn, self.target, self.row = m, map, map.learn, target, row
         self.random_word, self.signals, self.post, self.host = random_word, signals, post, host
+        self.walker = walker
         chip, learn = map.chip, map.learn
         self.wait = wait = chip.memory_latency
         self.width, self.halves = learn.width, chip.lanes // learn.width
@@ -137,7 +149,7 @@ class SynapseWords:
         read_address = self._reader(word)
         results, states = self._pipelines()
         write_address = self._writer(results, states)
-        self.address = Mux(self.write, write_address, Mux(self._walking, read_address, 0))
+        self.address = Mux(self.write, write_address, read_address)
         if self._most:
             self._awake(states)
 
@@ -162,39 +174,32 @@ class SynapseWords:
 
     def _reader(self, word: Value) -> Value:
         """Reads group by group; keeps the words of a group until the next one comes."""
-        m, row, wait = self.m, self.row, self.wait
-        at, left = Signal.like(row.address, name="read_at"), Signal.like(row.words, name="to_read")
-        walking, turn, last = Signal(), Signal(), Signal()
+        m, row, wait, walker = self.m, self.row, self.wait, self.walker
+        turn, last = Signal(), Signal()
         reads = Signal()
-        self._walking = walking
         m.d.sync += turn.eq(~turn)
-        m.d.comb += reads.eq(walking & ~turn)
+        m.d.comb += reads.eq(walker.walking & ~turn)
         self._turn = turn
-        with m.If(self._start[self._lead]):
-            m.d.sync += [at.eq(row.address), left.eq(row.words), walking.eq(1)]
-        with m.If(reads & last):
-            m.d.sync += [at.eq(at + 1), left.eq(left - 1), walking.eq(left != 1)]
+        self.load, self.step = self._start[self._lead], reads & last
+        at: Value = walker.address
         plane = Signal(range(self._most + 1))
         if self._most:
-            base = Signal.like(at, name="read_base")
+            behind = Signal.like(row.address, name="read_at")  # of what lies behind the weights
+            at = Mux(plane == 0, walker.address, behind)
             stride = self._taken(row.words, 0, "words")
             m.d.comb += last.eq(plane == self._of_row(self._planes, 0))
-            with m.If(self._start[self._lead]):
-                m.d.sync += [base.eq(row.address), plane.eq(0)]
-            with m.If(reads & last):
-                m.d.sync += [base.eq(base + 1), at.eq(base + 1), plane.eq(0)]
-            with m.Elif(reads):
-                m.d.sync += [at.eq(at + stride), plane.eq(plane + 1)]
+            with m.If(reads):
+                m.d.sync += [behind.eq(at + stride), plane.eq(Mux(last, 0, plane + 1))]
         else:
             m.d.comb += last.eq(1)
         self._group = Line(m, reads & last, "group", reset=True)
         begins = Signal(name="row_begins", reset_less=True)
-        with m.If(self._start[self._lead]):
+        with m.If(self.load):
             m.d.sync += begins.eq(1)
         with m.Elif(reads & last):
             m.d.sync += begins.eq(0)
         self._first = Line(m, reads & last & begins, "row_first", reset=True)
-        self._last = Line(m, reads & last & (left == 1), "row_last", reset=True)
+        self._last = Line(m, reads & last & walker.last, "row_last", reset=True)
         # In the lag of `wait` the last word is there, after it all of them are kept.
         self._now: list[Value] = []
         self._kept: list[Value] = []
@@ -226,11 +231,12 @@ class SynapseWords:
         self._half_bit = Cat(second)[: self.halves - 1]
         self._entry_half = self._half_bit[: self._both]
         some = self._group[lag] | second
-        number = Signal.like(row.begin, name="word_number")
-        with m.If(self._group[lag + 1]):
-            m.d.sync += number.eq(number + 1)
-        with m.If(self._start[self._lead + lag]):
-            m.d.sync += number.eq(row.begin)
+        number = self.walker.word
+        for n in range(lag):
+            kept = Signal(len(number), name=f"word_number{n}", reset_less=True)
+            with m.If(self._group[n]):
+                m.d.sync += kept.eq(number)
+            number = kept
         first, last = (
             line[lag] | (line[lag + 1] if self.halves == 2 else 0)
             for line in (self._first, self._last)

@@ -51,7 +51,7 @@ class Traces(wiring.Component):
                 "addresses": In(data.ArrayLayout(address, self.learn.groups)),
                 "data": Out(data.ArrayLayout(region.bits, self.learn.width)),
                 "host": In(HostAccess((region.entries - 1).bit_length(), region.unit_bits)),
-                "host_data": Out(UNIT),
+                "host_data": Out(region.bits),
             }
         )
 
@@ -102,10 +102,7 @@ class Traces(wiring.Component):
         lane = later(m, Mux(host.active, host.entry[:low], self.soon[:low]), wait, "lane")
         chosen = Signal(bits, name="chosen")
         m.d.comb += chosen.eq(Array(entries)[lane] if width > 1 else entries[0])
-        units = [chosen[n * UNIT :][:UNIT] for n in range(self.region.units)]
-        units += [units[-1]] * ((1 << self.region.unit_bits) - len(units))
-        unit = later(m, host.unit, wait, "host_unit")
-        m.d.comb += self.host_data.eq(Array(units)[unit] if len(units) > 1 else units[0])
+        m.d.comb += self.host_data.eq(chosen)
         self._move(m, data.View(layout, chosen[: layout.size]), parts, asked, Cat(entries))
         return m
 
