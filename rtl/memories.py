@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
@@ -10,7 +11,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.ir.region import UNIT, Region
-from .primitives import Target
+from .primitives import MEMORY_DELAY, DelayLine, Target
 
 
 class HostAccess(wiring.Signature):
@@ -117,6 +118,29 @@ class RegionMemory(wiring.Component):
                 parts = [later(m, part, 1, f"shown{n}") for n, part in enumerate(parts)]
             m.d.comb += self.host_data.eq(Cat(parts))
         return m
+
+
+class Taps:
+    """A value some clocks later, where it is asked for: `taps[clocks]`. Where that may be, what
+    waits for long does so in block RAM."""
+
+    def __init__(self, value: Value, name: str) -> None:
+        self._name, self._kept = name, {0: value}
+
+    def __getitem__(self, clocks: int) -> Value:
+        if clocks not in self._kept:
+            self._kept[clocks] = Signal(len(self._kept[0]), name=f"{self._name}{clocks}")
+        return self._kept[clocks]
+
+    def connect(self, m: Module, *, in_memory: bool) -> None:
+        """Drive what was asked for."""
+        for last, clocks in itertools.pairwise(sorted(self._kept)):
+            before, waits = self._kept[last], clocks - last
+            if in_memory and waits * len(before) >= MEMORY_DELAY:
+                m.submodules[f"{self._name}{clocks}_line"] = line = DelayLine(len(before), waits)
+                m.d.comb += line.given.eq(before)
+                before, waits = line.taken, 0
+            m.d.comb += self._kept[clocks].eq(later(m, before, waits, f"{self._name}{last}"))
 
 
 def later(m: Module, value: Value, clocks: int, name: str) -> Value:

@@ -11,7 +11,7 @@ from ..compiler.ir.language import topological
 from ..compiler.ir.memory_map import PHASE_BITS, MemoryMap
 from ..compiler.ir.region import UNIT, field_bits
 from .deliver import struct
-from .memories import later
+from .memories import Taps, later
 from .pipeline import Pipeline, field, signed_as
 from .primitives import Target
 
@@ -79,9 +79,9 @@ class Neurons(wiring.Component):
         map = self.map
         latency, before, wait = map.chip.neuron_latency, self.before, map.chip.memory_latency
         output, model, number, running = self._sequencer(m, before + latency)
-        numbers, valid = [number], [running]
+        numbers, valid = Taps(number, "neuron"), [running]
+        index = Taps(self.index_data, "index")
         for n in range(1, before + latency + 1):
-            numbers.append(later(m, numbers[-1], 1, f"neuron{n}"))
             valid.append(Signal(name=f"valid{n}"))
             m.d.sync += valid[n].eq(valid[n - 1])
 
@@ -99,14 +99,13 @@ class Neurons(wiring.Component):
         for n, clock in enumerate(map.wanted("state")):
             m.d.comb += self.state_addresses[n].eq(numbers[before - wait + clock])
         for n, clock in enumerate(map.wanted("parameters")):
-            index = later(m, self.index_data, clock, f"index{n}")
-            m.d.comb += self.parameter_addresses[n].eq(index)
+            m.d.comb += self.parameter_addresses[n].eq(index[clock])
         results = [
             self._pipeline(m, n, numbers, currents[n] - first) for n in range(len(map.models))
         ]
         shown = later(m, output, before + latency, "output")
         kind = later(m, model, before + latency, "model")
-        m.d.comb += [self.stored.eq(valid[-1]), self.stored_neuron.eq(numbers[-1])]
+        m.d.comb += [self.stored.eq(valid[-1]), self.stored_neuron.eq(numbers[before + latency])]
         for n, (_, value, spikes) in enumerate(results):
             with m.If(kind == n):
                 m.d.comb += [
@@ -135,6 +134,8 @@ class Neurons(wiring.Component):
             m.d.comb += part.eq(written)
             stored.append(later(m, written, latency - when, f"stored{unit}_"))
         m.d.comb += self.stored_state.eq(Cat(stored))
+        for line in (numbers, index):
+            line.connect(m, in_memory=self.target == "ice40" and self.delay_lines)
         return m
 
     def _sequencer(self, m: Module, latency: int) -> tuple[Signal, Signal, Signal, Signal]:
@@ -206,7 +207,7 @@ class Neurons(wiring.Component):
         return output, model, neuron, running
 
     def _pipeline(
-        self, m: Module, number: int, numbers: list[Value], early: int
+        self, m: Module, number: int, numbers: Taps, early: int
     ) -> tuple[list[tuple[int, int, Value]], Value, bool]:
         """A model's state as (unit, clock, bits), and its spike count or value after the latency,
         and whether that is a spike.

@@ -21,9 +21,7 @@ from ..compiler.ir.schedule import (
     representatives,
     schedule,
 )
-from .primitives import DelayLine, Multiplier, Target
-
-MEMORY_DELAY = 80  # registers that are worth a block RAM, where those are counted (iCE40)
+from .primitives import MEMORY_DELAY, DelayLine, Multiplier, Target
 
 
 def field(name: str) -> str:

@@ -21,6 +21,7 @@ Target = Literal["generic", "ice40"]
 UNIT = 16  # bits of a memory word that one bit of the write mask stands for
 SPRAM_WORDS = 16_384  # words of UNIT bits in one SB_SPRAM256KA
 SPRAM_BANKS = 4
+MEMORY_DELAY = 32  # registers that are worth a block RAM, where those are counted (iCE40)
 
 
 class Multiplier(wiring.Component):  # type: ignore[misc]
@@ -107,7 +108,9 @@ class DelayLine(wiring.Component):  # type: ignore[misc]
     def elaborate(self, platform: Any) -> Module:
         """A ring that is written in one place, and read in the next, which is the oldest."""
         m = Module()
-        m.submodules.memory = memory = Memory(shape=len(self.given), depth=self.clocks, init=())
+        m.submodules.memory = memory = Memory(
+            shape=len(self.given), depth=self.clocks, init=(), attrs={"ram_style": "block"}
+        )
         read, write = memory.read_port(), memory.write_port()
         at, following = Signal(range(self.clocks)), Signal(range(self.clocks))
         last = self.clocks - 1
