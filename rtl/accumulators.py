@@ -39,7 +39,7 @@ class Accumulators(wiring.Component):
     add, sparse, word, slot: a synapse word is being read (its data is `synapses`, one clock later).
     take, neuron, now: read the sum of a neuron in slot `now`, `current` `take_clocks` later; with
     `store` its unit `unit` (all, if `whole`) is written back, as 0 with `clear`, else with the bits
-    of `given` set, which is to be 0 but in the clock before `current`. No `take` within
+    of `given` set, which is to be 0 but where the host writes. No `take` within
     `accumulate_latency` + 2 clocks of an `add`, and none of the other kind.
     """
 

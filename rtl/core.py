@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
+from functools import reduce
+from operator import or_
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import stream, wiring
 from amaranth.lib.crc.catalog import CRC32_ISO_HDLC
 from amaranth.lib.wiring import In, Out
@@ -98,12 +101,12 @@ class Core(wiring.Component):
         traces = {"post": Traces(map, self.target)} if map.learn else {}
         host = Host(m, self, memories | traces, tables, accumulators, synapses, word)
         ticked, stalled = Signal(), Signal()
-        phase, resting = self._phases(m, deliver, neurons, emit, learn, host, ticked, stalled)
+        during, resting = self._phases(m, deliver, neurons, emit, learn, host, ticked, stalled)
         registers, random_word = self._registers(m, host, ticked, stalled)
         slot = registers["slot"]
 
         # Deliver. In Learn, rows are walked too, but not for sums.
-        delivering, half = phase == DELIVER, len(tables.address) - 1
+        delivering, half = during[DELIVER], len(tables.address) - 1
         adding = deliver.read & delivering if learn else deliver.read
         m.d.comb += [
             deliver.slot.eq(slot),
@@ -126,17 +129,21 @@ class Core(wiring.Component):
                 memories["payloads"].write_data.eq(emit.payload),
             ]
 
-        # The small memories: pending events but in Update, then populations and their phases.
+        # The small memories: pending events but in Update, then populations and their phases. Where
+        # there is Learn, it is to see what was pending, and clears it.
+        clears, clearing = (learn, during[LEARN]) if learn else (deliver, delivering)
         m.d.comb += [
             tables.enable.eq(~delivering | deliver.pending_enable),
             tables.address.eq(Mux(delivering, deliver.pending_address, emit.pending_address)),
-            tables.write.eq(deliver.pending_clear | emit.pending_write | neurons.phase_write),
+            tables.write.eq(clears.pending_clear | emit.pending_write | neurons.phase_write),
             tables.write_address.eq(
-                Mux(delivering, deliver.pending_clear_address, emit.pending_write_address)
+                Mux(clearing, clears.pending_clear_address, emit.pending_write_address)
             ),
-            tables.write_data.eq(Mux(delivering, 0, emit.pending_written)),
+            tables.write_data.eq(  # 0 where neither writes
+                Mux(emit.pending_write, emit.pending_written, 0) | neurons.phase_written
+            ),
         ]
-        with m.If(phase == UPDATE):
+        with m.If(during[UPDATE]):
             m.d.comb += [
                 tables.address.eq(
                     Cat(Cat(neurons.population, Const(0, 16))[: half - 1], neurons.asks_phase, 1)
@@ -144,7 +151,6 @@ class Core(wiring.Component):
                 tables.write_address.eq(
                     Cat(Cat(neurons.phase_population, Const(0, 16))[: half - 1], 1, 1)
                 ),
-                tables.write_data.eq(neurons.phase_written),
             ]
 
         # Update
@@ -154,7 +160,7 @@ class Core(wiring.Component):
             accumulators.take.eq(neurons.take | host.take),
             accumulators.store.eq(neurons.take | host.store),
             accumulators.clear.eq(neurons.take | host.clear),
-            accumulators.given.eq(host.given),
+            accumulators.given.eq(host.data),
             accumulators.whole.eq(~resting),
             accumulators.unit.eq(host.offset[: regions["accumulators"].unit_bits]),
             Cat(accumulators.neuron, accumulators.now).eq(
@@ -193,7 +199,7 @@ class Core(wiring.Component):
         ]
 
         m.d.comb += [
-            self.retired.write.eq(Mux(phase == DELIVER, accumulators.retired.write, 0)),
+            self.retired.write.eq(Mux(delivering, accumulators.retired.write, 0)),
             self.retired.place.eq(accumulators.retired.place),
             self.retired.sum.eq(accumulators.retired.sum),
             self.stored.eq(neurons.stored),
@@ -212,10 +218,10 @@ class Core(wiring.Component):
         ]
         if learn:
             m.submodules.learn, m.submodules.post = learn, traces["post"]
-            self._learn(m, learn, traces["post"], neurons, memories, tables, host)
+            self._learn(m, learn, traces["post"], neurons, memories, tables, host, during)
             m.d.comb += [
-                deliver.load.eq(learn.load), deliver.hold.eq((phase == LEARN) & ~learn.step),
-                learn.walking.eq((phase == LEARN) & deliver.walking),
+                deliver.load.eq(learn.load), deliver.hold.eq(during[LEARN] & ~learn.step),
+                learn.walking.eq(during[LEARN] & deliver.walking),
                 learn.walked.eq(deliver.synapse), learn.word.eq(deliver.word),
                 learn.last.eq(deliver.last),
                 learn.axons.eq(registers["axons"]), learn.random_word.eq(random_word),
@@ -223,9 +229,9 @@ class Core(wiring.Component):
                 learn.asked_data.eq(self.memory.write_data), learn.active.eq(host.active),
                 learn.active_data.eq(host.data), synapses.write_data.eq(learn.synapse_written),
             ]  # fmt: skip
-            with m.If(phase == LEARN):
+            with m.If(learn.synapse_write):
                 m.d.comb += [
-                    synapses.write.eq(learn.synapse_write),
+                    synapses.write.eq(1),
                     synapses.write_mask.eq(learn.synapse_mask),
                 ]
         if map.chip.digests:
@@ -236,12 +242,13 @@ class Core(wiring.Component):
     def _learn(
         self, m: Module, learn: Learn, traces: Traces, neurons: Neurons,
         memories: Mapping[str, RegionMemory], tables: RegionMemory, host: Host,
+        during: Mapping[int, Value],
     ) -> None:  # fmt: skip
         """Wire what learns to its memories, and to what it learns from."""
         event = Signal(name="spiking")
         m.d.comb += [
             event.eq(neurons.stored & (neurons.stored_spikes != 0)),
-            traces.updating.eq(self.phase == UPDATE),
+            traces.updating.eq(during[UPDATE]),
             traces.start.eq(neurons.start),
             traces.began.eq(neurons.phase_write),
             traces.soon.eq(neurons.soon),
@@ -262,7 +269,7 @@ class Core(wiring.Component):
         parameters, index = memories["parameters"], memories["parameter_index"]
         deciding = learn.learn.deciding_units
         m.d.comb += [learn.projection_data.eq(parameters.data), learn.index_data.eq(index.data)]
-        with m.If(self.phase == LEARN):
+        with m.If(during[LEARN]):
             m.d.comb += [
                 index.address.eq(learn.index_address),
                 index.enable.eq(learn.advance),
@@ -286,15 +293,10 @@ class Core(wiring.Component):
                     memory.write_data.eq(getattr(learn, f"{name}_written")),
                 ]
         m.d.comb += learn.pending_data.eq(tables.data)
-        with m.If(self.phase == DELIVER):
-            m.d.comb += tables.write.eq(0)  # Learn is to see what was pending
-        with m.If(self.phase == LEARN):
+        with m.If(during[LEARN]):
             m.d.comb += [
                 tables.enable.eq(learn.advance),
                 tables.address.eq(learn.pending_address),
-                tables.write.eq(learn.pending_clear),
-                tables.write_address.eq(learn.pending_clear_address),
-                tables.write_data.eq(0),
             ]
         if self.map.learn and self.map.learn.signals:
             self._signals(m, learn, host)
@@ -326,32 +328,28 @@ class Core(wiring.Component):
     def _phases(
         self, m: Module, deliver: Deliver, neurons: Neurons, emit: Emit, learn: Learn | None,
         host: Host, ticked: Signal, stalled: Signal,
-    ) -> tuple[Signal, Signal]:  # fmt: skip
-        """Deliver, Update, Learn if it does, Emit, and after each its clocks to the host: (phase,
-        whether none)."""
-        phase, reporting, clocks = Signal.like(self.phase), Signal(), Signal(CLOCK_BITS)
+    ) -> tuple[dict[int, Signal], Signal]:  # fmt: skip
+        """Deliver, Update, Learn if it does, Emit, and after each its clocks to the host: (of each
+        phase, whether it is, whether none)."""
+        order = [DELIVER, UPDATE, *([LEARN] if learn else []), EMIT]
+        during = {phase: Signal(name=f"during{phase}") for phase in order}
+        reporting, clocks = Signal(), Signal(CLOCK_BITS)
         ended, accepted, starting, resting = Signal(), Signal(), Signal(), Signal(init=1)
         m.d.comb += [
-            self.phase.eq(phase),
+            self.phase.eq(_any(Mux(x, phase, 0) for phase, x in during.items())),
             self.idle.eq(resting & ~host.busy),
             starting.eq(self.idle & self.start),
             stalled.eq(emit.stalled | (reporting & ~self.output.ready)),
-            self.counting.eq((phase != IDLE) & ~reporting & ~emit.stalled),
+            self.counting.eq(~resting & ~reporting & ~emit.stalled),
             accepted.eq(reporting & self.output.ready),
-            ticked.eq(accepted & (phase == EMIT)),
+            ticked.eq(accepted & during[EMIT]),
             deliver.start.eq(starting),
-            neurons.start.eq(accepted & (phase == DELIVER)),
-            emit.start.eq(accepted & (phase == (LEARN if learn else UPDATE))),
-            ended.eq(deliver.done | neurons.done | emit.done),
+            neurons.start.eq(accepted & during[DELIVER]),
+            emit.start.eq(accepted & during[order[-2]]),
+            ended.eq(deliver.done | neurons.done | emit.done | (learn.done if learn else 0)),
         ]
-        following = (phase + 1)[: len(phase)]
         if learn:
-            order = {UPDATE: LEARN, LEARN: EMIT, EMIT: IDLE}
-            following = Array(order.get(n, n + 1) for n in range(LEARN + 1))[phase]
-            m.d.comb += [
-                learn.start.eq(accepted & (phase == UPDATE)),
-                ended.eq(deliver.done | neurons.done | learn.done | emit.done),
-            ]
+            m.d.comb += learn.start.eq(accepted & during[UPDATE])
         with m.If(self.counting):
             m.d.sync += clocks.eq(clocks + 1)
         with m.If(ended):
@@ -359,7 +357,10 @@ class Core(wiring.Component):
         with m.If(accepted):
             m.d.sync += [reporting.eq(0), clocks.eq(0)]
         with m.If(starting | accepted):
-            m.d.sync += [phase.eq(following), resting.eq(phase == EMIT)]
+            m.d.sync += [
+                during[DELIVER].eq(starting), resting.eq(during[EMIT]),
+                *(during[b].eq(during[a]) for a, b in itertools.pairwise(order)),
+            ]  # fmt: skip
 
         # Its number tells which phase's clocks a report holds: DELIVER is 1, an entry 0. The second
         # report of UPDATE is that of LEARN.
@@ -369,7 +370,8 @@ class Core(wiring.Component):
             emit.output.ready.eq(self.output.ready & ~reporting),
         ]
         with m.If(reporting):
-            kind = Mux(phase == LEARN, UPDATE, phase) if learn else phase
+            kinds = {phase: UPDATE if phase == LEARN else phase for phase in order}
+            kind = _any(Mux(x, kinds[phase], 0) for phase, x in during.items())
             m.d.comb += [self.output.payload.kind.eq(kind), self.output.payload.value.eq(clocks)]
 
         free = Signal()
@@ -379,7 +381,7 @@ class Core(wiring.Component):
             emit.event.valid.eq(self.events.valid & free),
             self.events.ready.eq(free),
         ]
-        return phase, resting
+        return during, resting
 
     def _registers(
         self, m: Module, host: Host, ticked: Signal, stalled: Signal
@@ -396,13 +398,18 @@ class Core(wiring.Component):
             word = Cat(registers["word_low"], registers["word_high"])
             with m.If(ticked):
                 m.d.sync += word.eq(_next_word(word))
-        with m.If(host.write("registers")), m.Switch(host.offset[:3]):
-            for n, (name, register) in enumerate(registers.items()):
-                with m.Case(n):  # of stalls, any write starts the count anew
-                    m.d.sync += register.eq(0 if name == "stalls" else host.data)
+        for n, (name, register) in enumerate(registers.items()):
+            with m.If(host.write("registers") & (host.offset[:3] == n)):
+                # Of stalls, any write starts the count anew.
+                m.d.sync += register.eq(0 if name == "stalls" else host.data)
         for n, register in enumerate(registers.values()):
             host.show_register(m, "registers", n, register)
         return registers, word
+
+
+def _any(values: Iterable[Value]) -> Value:
+    """Values of which all but one are 0."""
+    return reduce(or_, values)
 
 
 def _tables(map: MemoryMap) -> Region:

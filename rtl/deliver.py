@@ -139,7 +139,7 @@ class Deliver(wiring.Component):
         gap = row_gap(map.chip)
         row = data.View(struct(map.regions["rows"].fields), self.row_data)
         extent = data.View(struct(map.row_extent), row.extent[: struct(map.row_extent).size])
-        left = Signal(len(row.extent), reset_less=True)
+        left = Signal(map.row_bits, reset_less=True)
         waiting = Signal(range(gap + 1))
         walking, follows = Signal(), Signal(reset_less=True)
         address = Signal.like(self.synapse, reset_less=True)

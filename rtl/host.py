@@ -56,9 +56,9 @@ class MemoryPort(wiring.Signature):
 class Host:
     """The memory port: an access is registered, done in the next clock, its data muxed after.
 
-    active: in this clock an access is done; asked: in this clock one is taken. An accumulator is
-    accessed through its own pipeline (`take`, `store`, `clear`, `given`, at `place`): it is read,
-    or cleared and, when that has gone through, written.
+    active: in this clock an access is done; asked: in this clock one is taken; data: what is
+    written, 0 where nothing is. An accumulator is accessed through its own pipeline (`take`,
+    `store`, `clear`, at `place`): it is read, or cleared and, when that has gone through, written.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Host:
         self._region = Signal(range(max(2, len(self.names))), reset_less=True)
         self._write = Signal(reset_less=True)
         self._sources: list[tuple[Value, Value]] = []
-        self.take, self.store, self.clear, self.given = Signal(), Signal(), Signal(), Signal(UNIT)
+        self.take, self.store, self.clear = Signal(), Signal(), Signal()
         self.busy = Signal()  # an accumulator is being accessed
         self.place = Signal(map.slot_bits + map.word_bits + map.lane_bits)
         m.d.comb += [
@@ -97,8 +97,10 @@ class Host:
                 self.offset.eq(port.address[: map.offset_bits]),
                 self._region.eq(port.address[map.offset_bits :]),
                 self._write.eq(port.write),
-                self.data.eq(port.write_data),
             ]
+        m.d.sync += self.data.eq(
+            Mux(self.asked, port.write_data, Mux(self.busy, self.data, 0))
+        )
         for name, memory in memories.items():
             unit_bits = map.regions[name].unit_bits
             m.d.comb += [
@@ -183,24 +185,19 @@ class Host:
         clock = Signal(range(2 * latency + 2))
         number = core.memory.address[map.offset_bits :]
         asked = self.asked & (number == self._number("accumulators"))
-        chosen, again = Signal(), Signal()
+        again = Signal()
         with m.If(asked):
             m.d.sync += self.busy.eq(1)
         with m.Elif(clock == 2 * latency):
             m.d.sync += self.busy.eq(0)
-        giving = later(m, again, take_clocks(map.chip) - 2, "giving")
         m.d.sync += [
-            chosen.eq(asked),
-            again.eq(clock == latency - 1),
+            self.clear.eq(asked), again.eq(clock == latency - 1),
             clock.eq(Mux(self.busy, clock + 1, 0)),
-            self.given.eq(Mux(self._write & giving, self.data, 0)),
-        ]
+        ]  # fmt: skip
         m.d.comb += [
-            self.take.eq(chosen | again),
-            self.store.eq(self._write & self.take),
-            self.clear.eq(chosen),
+            self.take.eq(self.clear | again), self.store.eq(self._write & self.take),
             self.place.eq(self.offset[region.unit_bits :]),
-        ]
+        ]  # fmt: skip
         self._show("accumulators", accumulators.current)
         return ~self._write & (clock == 2 + take_clocks(map.chip))
 

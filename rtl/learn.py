@@ -174,7 +174,7 @@ class Learn(wiring.Component):
         axon += [Signal(bits, name=f"axon{n}", reset_less=True) for n in range(2 * wait)]
         index = data.View(struct(regions["parameter_index"].fields), self.index_data)
         share = len(self.learn.plastic_fields)
-        low = (share - 1).bit_length()
+        low, within = (share - 1).bit_length(), PENDING_WORD.bit_length() - 1
         found = Array(index[name] for name, _ in self.learn.plastic_fields)[axon[wait][:low]]
         plastic: list[Value] = [found != 0]
         plastic += [Signal(name=f"plastic{n}", reset_less=True) for n in range(wait)]
@@ -188,8 +188,9 @@ class Learn(wiring.Component):
         with m.If(self.start):
             m.d.sync += running.eq(1)
         following = Signal.like(found, name="visited_projection", reset_less=True)
+        ends_word = Signal(reset_less=True)  # of the pending set
         with m.If(self.advance):
-            m.d.sync += following.eq(found)
+            m.d.sync += [following.eq(found), ends_word.eq(axon[-2][:within].all())]
         m.d.comb += [
             self.index_address.eq(at[low:]),
             self.projection_address.eq(self._projection_at(found)),
@@ -198,12 +199,10 @@ class Learn(wiring.Component):
                 getattr(self, f"{name}_address").eq(axon[wait + (name == "rows")])
                 for name in self.scanned
             ),
-            self.pending_address.eq(axon[2 * wait - 1][PENDING_WORD.bit_length() - 1 :]),
+            self.pending_address.eq(axon[2 * wait - 1][within:]),
             # The last axon of a word of the pending set is done with it.
-            self.pending_clear.eq(there[-1] & self.advance & (
-                ~there[-2] | axon[-1][: PENDING_WORD.bit_length() - 1].all()
-            )),
-            self.pending_clear_address.eq(axon[-1][PENDING_WORD.bit_length() - 1 :]),
+            self.pending_clear.eq(there[-1] & self.advance & (~there[-2] | ends_word)),
+            self.pending_clear_address.eq(axon[-1][within:]),
         ]  # fmt: skip
 
         # Done when the last word is written.
@@ -248,22 +247,23 @@ class Learn(wiring.Component):
         """A row that is visited stays for its clocks (`cycles.visit_clocks`)."""
         learn, least = self.learn, least_visit(self.map.chip)
         most = max(learn.planes(r, kind) for r in learn.rules for kind in (DENSE, SPARSE))
-        slots = Signal(len(words) + 1 + (most + 1).bit_length())
-        m.d.comb += slots.eq(words + 1)
+        slots = Signal(len(words) + (most + 1).bit_length())  # of two clocks, but for one
+        m.d.comb += slots.eq(words)
         for n, r in enumerate(learn.rules):
             for kind in (DENSE, SPARSE):
                 planes = learn.planes(r, kind)
                 if planes:
                     with m.If((rule == n) & (sparse == (kind == SPARSE))):
-                        m.d.comb += slots.eq((words + 1) * (planes + 1))
-        left = Signal(range(max(least, 2 << len(slots))))
-        clocks = Signal.like(left)
-        m.d.comb += clocks.eq((slots << 1) - 1)
-        m.d.comb += self.advance.eq(Mux(holding, left == 0, ~visit))
+                        m.d.comb += slots.eq((words + 1) * (planes + 1) - 1)
+        left, ended = Signal(range(max(least, 2 << len(slots)))), Signal()
+        clocks = Cat(1, slots)
+        m.d.comb += self.advance.eq(Mux(holding, ended, ~visit))
         with m.If(holding):
-            m.d.sync += [left.eq(left - 1), holding.eq(left != 0)]
+            m.d.sync += [left.eq(left - 1), ended.eq(left == 1), holding.eq(~ended)]
         with m.Elif(visit):
-            m.d.sync += [left.eq(Mux(clocks < least - 1, least - 1, clocks)), holding.eq(1)]
+            m.d.sync += [
+                left.eq(Mux(clocks < least - 1, least - 1, clocks)), ended.eq(0), holding.eq(1),
+            ]  # fmt: skip
 
     def _pre(
         self, m: Module, fresh: Value, moves: Value, projection: Any, rule: Value, event: Value,

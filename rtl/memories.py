@@ -37,10 +37,11 @@ class RegionMemory(wiring.Component):
 
     `clocks` is from an address to its data for the host, and for the core too unless the region is
     `small`: then that is one, and where clocks are two it is made of lookup tables, unless the
-    target has no such memory. The core reads (`address`; data goes on with `enable`, else it is
-    held) and, where it is `written`, writes whole entries; or, `spread`, each unit at an address of
-    its own. While `host.active` the port is the host's, if the region is `shared` with it. No read
-    meets a write of its entry in the same clock, but for reads whose data is not used.
+    target has no such memory; and what the core is to write is 0 where it does not. The core reads
+    (`address`; data goes on with `enable`, else it is held) and, where it is `written`, writes
+    whole entries; or, `spread`, each unit at an address of its own. While `host.active` the port is
+    the host's, if the region is `shared` with it. No read meets a write of its entry in the same
+    clock, but for reads whose data is not used.
     """
 
     def __init__(
@@ -113,6 +114,8 @@ class RegionMemory(wiring.Component):
                     write.data.eq(host.data),
                     write.en.eq(host.write & (host.unit == n)),
                 ]
+            if self.small:
+                m.d.comb += write.data.eq(self.write_data[n * UNIT :] | host.data)
         if self.shared:
             if self.waits and self.small:
                 parts = [later(m, part, 1, f"shown{n}") for n, part in enumerate(parts)]

@@ -20,12 +20,12 @@ class Neurons(wiring.Component):
     """Walks the populations, and updates the neurons of those that are due.
 
     start: one clock; done: high in the last clock. `table_data` is a population's phase, where that
-    was asked for, or its entry, a clock later; of the phase a new value is written. `take` and
-    `neuron` ask the accumulators, `current` comes `take_clocks` later. Each unit of a neuron's
-    state and parameters is asked for at its own address, so that it is there when the pipelines
-    want it (`MemoryMap.wanted`); of parameters that is what `index_data` tells. Each unit of the
-    state is written when the pipelines have it. `stored` reports an update:
-    the state, the spikes, and with `listed` a spike or a value for the list. On a core that learns,
+    was asked for, or its entry, a clock later; of the phase a new value is written, and 0 where
+    none is. `take` and `neuron` ask the accumulators, `current` comes `take_clocks` later. Each
+    unit of a neuron's state and parameters is asked for at its own address, so that it is there
+    when the pipelines want it (`MemoryMap.wanted`); of parameters that is what `index_data` tells.
+    Each unit of the state is written when the pipelines have it. `stored` reports an update: the
+    state, the spikes, and with `listed` a spike or a value for the list. On a core that learns,
     `phase_due` is whether the population is due whose phase is written, and `soon` the neuron that
     is stored `memory_latency` + `LearnMap.trace_lead` clocks later.
     """
@@ -163,12 +163,8 @@ class Neurons(wiring.Component):
             model.eq(Mux(fresh, entry.model if map.model_bits else 0, model_there)),
         ]
         m.d.sync += [  # a clock after it was read
-            self.phase_write.eq(0),
-            self.phase_population.eq(population),
-            self.phase_written.eq(
-                Cat(Mux(due, phase.period, phase.countdown - 1)[:PHASE_BITS], phase.period)
-            ),
-        ]
+            self.phase_write.eq(0), self.phase_written.eq(0), self.phase_population.eq(population),
+        ]  # fmt: skip
         m.d.sync += [output_there.eq(output), model_there.eq(model), fresh.eq(0)]
         if map.learn:
             m.d.sync += self.phase_due.eq(due)
@@ -186,7 +182,9 @@ class Neurons(wiring.Component):
                 with m.Else():
                     m.next = "DECIDE"
             with m.State("DECIDE"):
+                countdown = Mux(due, phase.period, phase.countdown - 1)[:PHASE_BITS]
                 m.d.sync += self.phase_write.eq(1)
+                m.d.sync += self.phase_written.eq(Cat(countdown, phase.period))
                 m.d.sync += [neuron.eq(begin), following.eq(begin + 1)]
                 m.d.sync += [fresh.eq(1), population.eq(population + 1)]
                 with m.If(due):

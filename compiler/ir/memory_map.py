@@ -169,6 +169,16 @@ class MemoryMap:
         )
 
     @property
+    def row_bits(self) -> int:
+        """Bits of how many words a row has."""
+        return max(dict(self.row_extent)["words"], self._sparse_bits)
+
+    @property
+    def _sparse_bits(self) -> int:
+        chip = self.chip
+        return (-(-chip.neurons // chip.sparse_lanes) * chip.delay_slots).bit_length()
+
+    @property
     def value_bits(self) -> int:
         """Bits of what a neuron gives in an update: the count of a spike, or a value."""
         widths = [self.chip.payload_bits]
@@ -219,8 +229,7 @@ class MemoryMap:
         """All regions by name, in the order of their numbers."""
         chip = self.chip
         address = max(1, (chip.synapse_words - 1).bit_length())
-        sparse_words = (-(-chip.neurons // chip.sparse_lanes) * chip.delay_slots).bit_length()
-        extent = max(sum(bits for _, bits in self.row_extent), sparse_words)
+        extent = max(sum(bits for _, bits in self.row_extent), self._sparse_bits)
         found = [
             Region("registers", len(self.registers), UNIT),
             Region("synapses", chip.synapse_words, word_bits(chip)),
