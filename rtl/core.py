@@ -29,6 +29,8 @@ from .traces import Traces
 
 WRITTEN = ("state", "payloads", "pre", "history", "awake")  # by the core itself, not only its host
 SPREAD = ("state", "parameters")  # each unit is read when it is wanted
+JOINED = {"rows": ["read"], "pre": ["read"], "history": ["read", "write"], "awake": ["read"]}
+"""What is addressed by Learn's scan, through which the host's addresses go too."""
 IDLE, DELIVER, UPDATE, EMIT, LEARN = range(5)  # in this order, but for LEARN before EMIT
 
 
@@ -82,11 +84,12 @@ class Core(wiring.Component):
         )
         memories = {
             name: RegionMemory(
-                region, written=name in WRITTEN, spread=name in SPREAD, clocks=1 + waits
+                region, written=name in WRITTEN, spread=name in SPREAD, clocks=1 + waits,
+                joined=JOINED.get(name, ()) if map.learn else (),
             )
             for name, region in regions.items()
             if name not in ("registers", "synapses", "accumulators", "post", "signals", *TABLES)
-        }
+        }  # fmt: skip
         for name, memory in memories.items():
             m.submodules[name] = memory
         m.submodules.list = spikes = RegionMemory(
@@ -226,6 +229,7 @@ class Core(wiring.Component):
                 learn.last.eq(deliver.last),
                 learn.axons.eq(registers["axons"]), learn.random_word.eq(random_word),
                 learn.synapse_data.eq(word), learn.asked.eq(host.asked),
+                learn.asked_entry.eq(self.memory.address),
                 learn.asked_data.eq(self.memory.write_data), learn.active.eq(host.active),
                 learn.active_data.eq(host.data), synapses.write_data.eq(learn.synapse_written),
             ]  # fmt: skip

@@ -41,7 +41,8 @@ class Learn(wiring.Component):
     is, `projection_data` are the units that tell whether it is visited (`deciding_units`), at
     `projection_address`, and the rest, at `visited_address`. `synapse_data` comes `memory_latency`
     after its address, and so does `post_data` of the post side's memories. For load, step and what
-    is walked see `SynapseWords` and `Walker`, for asked, active and their data `HostWords`.
+    is walked see `SynapseWords` and `Walker`, for asked, active and their data `HostWords`; the
+    scan's addresses are then those of `asked_entry`.
     """
 
     def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
@@ -81,6 +82,7 @@ class Learn(wiring.Component):
             "synapse_written": Out(regions["synapses"].bits),
             "synapse_mask": Out(parts),
             "asked": In(1),
+            "asked_entry": In(map.axon_bits),
             "asked_data": In(UNIT),
             "active": In(1),
             "active_data": In(UNIT),
@@ -185,6 +187,8 @@ class Learn(wiring.Component):
             m.d.sync += at.eq(at + there[0])
             for chain in (there, ends, axon, plastic):
                 m.d.sync += [b.eq(a) for a, b in itertools.pairwise(chain)]
+        with m.If(self.asked):
+            m.d.sync += [x.eq(self.asked_entry) for x in axon[1:]]
         with m.If(self.start):
             m.d.sync += running.eq(1)
         following = Signal.like(found, name="visited_projection", reset_less=True)

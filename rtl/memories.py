@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Collection
 from typing import Any
 
 from amaranth.hdl import Cat, Const, Module, Signal, Value
@@ -40,16 +41,19 @@ class RegionMemory(wiring.Component):
     target has no such memory; and what the core is to write is 0 where it does not. The core reads
     (`address`; data goes on with `enable`, else it is held) and, where it is `written`, writes
     whole entries; or, `spread`, each unit at an address of its own. While `host.active` the port is
-    the host's, if the region is `shared` with it. No read meets a write of its entry in the same
-    clock, but for reads whose data is not used.
+    the host's, if the region is `shared` with it; of what is `joined`, `read` and `write`, the core
+    gives the address of both. No read meets a write of its entry in the same clock, but for reads
+    whose data is not used.
     """
 
     def __init__(
         self, region: Region, *, written: bool = False, shared: bool = True, spread: bool = False,
         clocks: int = 1, small: bool = False, target: Target = "generic",
+        joined: Collection[str] = (),
     ) -> None:  # fmt: skip
         self.region, self.written, self.shared, self.spread = region, written, shared, spread
         self.waits, self.small, self.target = clocks - 1, small, target
+        self.joined = joined
         address = max(1, (region.entries - 1).bit_length())
         members: dict[str, Any] = {"data": Out(region.bits)}
         members["enable"] = In(1, init=1)
@@ -107,13 +111,15 @@ class RegionMemory(wiring.Component):
                 continue
             host = self.host
             with m.If(host.active):
-                m.d.comb += [read.addr.eq(host.entry), read.en.eq(1)]
+                m.d.comb += read.en.eq(1)
+                if "read" not in self.joined:
+                    m.d.comb += read.addr.eq(host.entry)
             with m.If(host.active if self.written else Const(1)):
                 m.d.comb += [
-                    write.addr.eq(host.entry),
-                    write.data.eq(host.data),
-                    write.en.eq(host.write & (host.unit == n)),
-                ]
+                    write.data.eq(host.data), write.en.eq(host.write & (host.unit == n)),
+                ]  # fmt: skip
+                if "write" not in self.joined:
+                    m.d.comb += write.addr.eq(host.entry)
             if self.small:
                 m.d.comb += write.data.eq(self.write_data[n * UNIT :] | host.data)
         if self.shared:
