@@ -22,6 +22,7 @@ from spikefab.compiler.ir.language import (
     lift,
     maximum,
     minimum,
+    names_read,
     numbered_draws,
     random,
     saturate,
@@ -34,11 +35,27 @@ from spikefab.compiler.ir.language import (
     wrap,
 )
 from spikefab.compiler.ir.models import LIBRARY
-from spikefab.compiler.ir.neuron import COUNT, POTENTIAL, NeuronModel, Update, neuron_model
+from spikefab.compiler.ir.neuron import (
+    COUNT,
+    FRACTION,
+    POTENTIAL,
+    NeuronModel,
+    Update,
+    neuron_model,
+)
 from spikefab.compiler.ir.plastic import PlasticProjection
 from spikefab.compiler.ir.program import InputPort, MappedPopulation, Program
-from spikefab.compiler.ir.rule import LearningPath, LearningRule
-from spikefab.compiler.ir.rules import RULES
+from spikefab.compiler.ir.rule import (
+    FINE_TRACE,
+    SIGNAL,
+    TRACE,
+    Learned,
+    LearningPath,
+    LearningRule,
+    fit,
+    learning_rule,
+)
+from spikefab.compiler.ir.rules import CHANGE, LEVEL, RULES, trace
 from spikefab.compiler.ir.spikes import SpikeTrain
 from spikefab.compiler.ir.synapses import Synapses, pack
 from spikefab.compiler.ir.validate import validate
@@ -66,6 +83,8 @@ RULE_OPTIONS: dict[str, tuple[str, ...]] = {
     "sign": ("plus", "minus"),
     "steps": ("1", "3", "16"),
     "down": ("yes", "no"),
+    "remembers": ("yes", "no"),
+    "holds": ("no", "yes"),
 }
 OPERATORS = (
     "add", "sub", "mul", "shl", "floor", "toward_zero", "nearest_even", "stochastic", "lt", "le",
@@ -235,6 +254,41 @@ def bare(s: Any, p: Any, current: Value) -> Update:
     return Update(value=saturate(s.v - current, 32), v=saturate(current, s.v.bits))
 
 
+@learning_rule(
+    pre={"x": TRACE, "slow": FINE_TRACE}, post={"y": TRACE}, held={"goal": LEVEL},
+    state={"e": CHANGE, "seen": COUNT},
+    parameters={
+        "keep_pre": FRACTION, "keep_post": FRACTION, "keep_e": FRACTION, "up": TRACE,
+        "down": TRACE, "offset": CHANGE, "drift": CHANGE,
+    },
+    signals={"gain": SIGNAL},
+)  # fmt: skip
+def thorough(
+    pre: Any, post: Any, s: Any, p: Any, g: Any, *, remembers: str = "yes", holds: str = "no"
+) -> Learned:
+    """Reads all that a rule may, and is quiet in ways that the library's are not: with `offset` it
+    changes weights of rows at rest where a neuron spikes, with `drift` those of others where none
+    does."""
+    x = trace(pre.x, p.keep_pre, pre.event, p.up)
+    slow = trace(pre.slow, p.keep_post, pre.event, 700)
+    y = trace(post.y, p.keep_post, post.event, p.down)
+    change = select(post.event, pre.x + p.offset, 0) - select(pre.event, y, 0)
+    change -= shift(p.drift * slow, 8, "nearest_even")
+    change += select(pre.event & (x > pre.x), shift(post.y * g.gain, 6), 0)
+    if holds == "yes":
+        change += select(pre.event, post.goal - y, 0)
+    state: dict[str, Value] = {}
+    if remembers == "yes":
+        e = decay(s.e, p.keep_e, 12, "toward_zero") + select(post.event, shift(slow, 4), 0)
+        change += s.e + select(s.seen >= 3, 5, 0)
+        state = {
+            "e": fit(e, s.e),
+            "seen": fit(select(pre.event & post.event, s.seen + 1, s.seen), s.seen),
+        }
+    w = s.w + shift(change, 4, "stochastic")
+    return Learned(w=w, pre={"x": x, "slow": slow}, post={"y": y}, **state)
+
+
 ModelChoice = tuple[NeuronModel, dict[str, str]]
 
 
@@ -290,18 +344,23 @@ def random_program(
     It has one or two inputs, random models, parameters and rows, and is cut at random into `cores`
     cores (by default up to seven). `stochastic` allows models that draw random numbers, `one_tick`
     asks for period 1, start 0 and no delays, `full` for all of the neurons; `plastic` is the most
-    plastic projections; `on` gives the chip and the models it carries, `rules`
-    the learning rules of a chip that has its own, further arguments are fields
-    of a random chip. Neurons are active more often than not, but nothing guarantees it.
+    plastic projections, and programs that may have some rather have several populations, which
+    begin soon; `on` gives the chip and the models it carries, `rules` the learning rules of a chip
+    that has its own, further arguments are fields of a random chip. Neurons are active more often
+    than not, but nothing guarantees it.
     """
     if on:
         spec = on[0]
     else:
         spec = random_chip(rng, **({"neurons": int(rng.integers(neurons, 5 * neurons))} | chip))
     total = neurons if full else int(rng.integers(1, neurons, endpoint=True))
-    sizes = np.diff([0, *_cuts(rng, total, int(rng.integers(1, populations + 1))), total])
+    several = int(max(rng.integers(1, populations + 1, 2 if plastic else 1)))
+    sizes = np.diff([0, *_cuts(rng, total, several), total])
     period = 1 if one_tick else int(rng.choice([1, 1, 2, 3]))
-    starts = [0 if one_tick else int(rng.choice([0, 0, 1, 2, 3, 4, 5])) for _ in sizes]
+    begins = [0, 0, 1, 2, 3, 4, 5]
+    if plastic:  # so that they soon have input
+        begins = [n for n in (0, 0, 0, 1, 1, 2, 3) if n <= spec.delay_slots]
+    starts = [0 if one_tick else int(rng.choice(begins)) for _ in sizes]
     inputs: list[InputPort] = []
     for n in range(int(rng.integers(1, 3))):
         first = sum(port.size for port in inputs)
@@ -325,11 +384,17 @@ def random_program(
         if late:
             learnable.append((begin, size, n, target, late))
     synapses = _synapses(found, lines + total, spec)
-    rules, learning = _random_plasticity(rng, spec, learnable, plastic, rules)
     if on:
         choices = [on[1][int(rng.integers(len(on[1])))] for _ in sizes]
     else:
         choices = [_random_model(rng, spec, stochastic) for _ in sizes]
+    if plastic:  # mostly onto what spikes, and soon
+        fires = [m.datapath(spec.state_bits, 32, options).spikes for m, options in choices]
+        learnable = [
+            (begin, size, n, target, late[: 1 + len(late) // 2])
+            for begin, size, n, target, late in learnable if fires[n] or rng.random() < 0.1
+        ]  # fmt: skip
+    rules, learning = _random_plasticity(rng, spec, learnable, starts, plastic, rules)
     cuts = _cuts(rng, total, int(rng.integers(1, 8)) if cores is None else cores)
     seed = int(rng.integers(0, 2**31))
 
@@ -401,20 +466,37 @@ def _random_rows(
 
 def _random_plasticity(
     rng: Rng, chip: ChipSpec, learnable: list[tuple[int, int, int, tuple[int, int], list[int]]],
-    most: int, carried: tuple[LearningPath, ...],
+    starts: list[int], most: int, carried: tuple[LearningPath, ...],
 ) -> tuple[tuple[LearningPath, ...], tuple[PlasticProjection, ...]]:  # fmt: skip
-    """Up to `most` plastic projections of library rules, or of those carried, with signals of one
-    stage."""
+    """Up to `most` plastic projections of random rules, or of those carried, with signals of one
+    stage; rather many, and where the chip keeps one set of traces of a population, with that."""
     made: list[tuple[PlasticProjection, LearningPath]] = []
     stage: dict[str, int] = {}
-    for _ in range(int(rng.integers(1, most, endpoint=True)) if most and learnable else 0):
+    if not (most and learnable):
+        return carried, ()
+    pool = carried or random_rules(rng, chip)
+    for _ in range(int(max(rng.integers(1, most, 2, endpoint=True)))):
         begin, size, population, target, late = learnable[int(rng.integers(len(learnable)))]
-        path = carried[int(rng.integers(len(carried)))] if carried else _random_rule(rng, chip)
-        if any(stage.setdefault(name, population) != population for name in path.signals):
-            continue
+        path = pool[int(rng.integers(len(pool)))]
         parameters = _rule_parameters(rng, path)
-        fill = float(rng.choice([0.3, 1.0])) if chip.delay_slots > 1 else 1.0
-        there = rng.random((size, target[1])) < fill
+        beside = [(q, other) for q, other in made if q.target == population]
+        if chip.trace_sets == 1:
+            if path.held and any(other.held for _, other in beside):
+                continue
+            for q, other in beside:
+                if path.post and other.post:
+                    path = other
+                    read = names_read(path.post_outputs)
+                    parameters = _rule_parameters(rng, path) | {
+                        k: v for k, v in q.parameters.items() if f"parameter.{k}" in read
+                    }
+        start = starts[population]
+        if any(stage.setdefault(name, start) != start for name in path.signals):
+            continue
+        there = np.ones((size, target[1]), np.bool_)
+        if chip.delay_slots > 1:
+            sparse = rng.random(size) < float(rng.choice([0.0, 0.5, 1.0]))
+            there[sparse] = rng.random((sparse.sum(), target[1])) < float(rng.choice([0.2, 0.6]))
         there[int(rng.integers(size)), int(rng.integers(target[1]))] = True
         source, to = np.nonzero(there)
         lo, hi = parameters["w_min"], parameters["w_max"]
@@ -437,13 +519,15 @@ def _random_plasticity(
 
 
 def _random_rule(rng: Rng, chip: ChipSpec) -> LearningPath:
-    rule = list(RULES.values())[int(rng.integers(len(RULES)))]
+    rule = thorough
+    if rng.random() < 0.7:
+        rule = list(RULES.values())[int(rng.integers(len(RULES)))]
     options = variants(rule)
     return rule.path(chip.weight_bits, options[int(rng.integers(len(options)))])
 
 
 def random_rules(rng: Rng, chip: ChipSpec) -> tuple[LearningPath, ...]:
-    """One or two rules of the library for a chip."""
+    """One or two rules for a chip."""
     found = [_random_rule(rng, chip) for _ in range(int(rng.choice([1, 1, 2])))]
     return tuple({path.identity: path for path in found}.values())
 
@@ -458,17 +542,27 @@ def _smaller(q: PlasticProjection) -> PlasticProjection:
 
 
 def _rule_parameters(rng: Rng, path: LearningPath) -> dict[str, int]:
-    """Parameters with which traces come to rest, sometimes extreme."""
+    """Parameters with which traces come to rest, sometimes extreme; the room of weights is often
+    such that neurons of `_values` fire, and that weights come to its ends."""
     values = {}
     for name, (lo, hi) in path.parameters.items():
-        extreme = rng.random() < 0.1
+        kind = rng.random()
         a, b = lo, hi
         if name.startswith("keep"):
-            a, b = (0, 4095) if extreme else (2000, 4090)
-        elif not extreme:
+            a, b = (0, 4095) if kind < 0.1 else (2000, 4090)
+        elif name in ("offset", "drift") and kind < 0.4:
+            a, b = 0, 0
+        elif kind > 0.5:
             a, b = max(lo, -40), min(hi, 60)
+        elif kind > 0.1:
+            a, b = -(-lo // 8), hi // 8
         values[name] = integer_in(rng, a, b)
-    limits = [integer_in(rng, *path.parameters["w_min"]) for _ in range(2)]
+    lo, hi = path.parameters["w_min"]
+    if rng.random() < 0.3:
+        limits = [integer_in(rng, lo, hi) for _ in range(2)]
+    else:
+        least = min(max(int(rng.integers(-12, 8)), lo), hi - 1)
+        limits = [least, min(least + int(rng.integers(1, 40)), hi)]
     return values | {"w_min": min(limits), "w_max": max(limits)}
 
 

@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import zip_longest
 from pathlib import Path
@@ -33,11 +33,13 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve
 
 import strategies
 from cocotb_tools.runner import get_runner
-from expected import Expectation, Signals, Ticks
+from expected import Expectation, Signals, Ticks, Writes
 from spikefab.compiler.ir.chip import ChipSpec
 from spikefab.compiler.ir.cores import core_images
 from spikefab.compiler.ir.errors import SpikefabError
+from spikefab.compiler.ir.learn import plastic_part, plastic_range
 from spikefab.compiler.ir.memory_map import MemoryMap
+from spikefab.compiler.ir.models import LIBRARY
 from spikefab.compiler.ir.program import Program
 from spikefab.compiler.ir.rule import LearningPath
 from spikefab.compiler.ir.rules import RULES
@@ -75,6 +77,7 @@ class Job:
     pressure: int = 0
     replay: str = ""
     signals: Signals = ()
+    writes: Writes = field(default_factory=dict)
 
     @property
     def patience(self) -> int:
@@ -119,7 +122,7 @@ class Simulation:
         expected = [Expectation(self.map, job.program) for job in jobs]
         played = []
         for n, (job, want) in enumerate(zip(jobs, expected, strict=True)):
-            lines = list(want.script(job.samples, job.signals))
+            lines = list(want.script(job.samples, job.signals, job.writes))
             (self.folder / f"{n}.hex").write_text("\n".join(lines) + "\n")
             played.append({"pressure": job.pressure, "clocks": 4 * len(lines) + job.patience})
         logs = [self.folder / f"{n}.log" for n in range(len(jobs))]
@@ -134,7 +137,7 @@ class Simulation:
         for job, want, log in zip(jobs, expected, logs, strict=True):
             if not log.exists():
                 raise AssertionError(f"not run: {(self.folder / 'run.log').read_text()[-2000:]}")
-            if found := difference(want.log(job.samples, job.signals), log):
+            if found := difference(want.log(job.samples, job.signals, job.writes), log):
                 raise Difference(f"{job.name}, {found}\nreplay: {job.replay}")
         return logs
 
@@ -218,7 +221,26 @@ def core(seed: int) -> tuple[ChipSpec, tuple[strategies.ModelChoice, ...], Memor
         rules = tuple(RULES[name].path(spec.weight_bits) for name in names)
     elif seed % 2:
         rules = strategies.random_rules(np.random.default_rng([5, seed]), spec)
+    if rules:
+        spec, pool = _learning_core(np.random.default_rng([7, seed]), spec, pool)
+        models = tuple(m.datapath(spec.state_bits, spec.accumulator_bits, o) for m, o in pool)
     return spec, pool, MemoryMap(spec.carrying(models, rules), models, rules)
+
+
+def _learning_core(
+    rng: strategies.Rng, spec: ChipSpec, pool: tuple[strategies.ModelChoice, ...]
+) -> tuple[ChipSpec, tuple[strategies.ModelChoice, ...]]:
+    """A chip as it is to learn: its neurons, projections and sets are powers of two or not, which
+    addresses are made of; one of its models spikes."""
+    neurons = spec.neurons
+    if rng.random() < 0.5:
+        neurons = 4 * spec.lanes * -(-neurons // (4 * spec.lanes))
+    spec = replace(
+        spec, neurons=neurons, projections=int(rng.integers(2, 6)),
+        parameter_sets=int(rng.choice([128, 121])), populations=int(rng.integers(4, 9)),
+    )  # fmt: skip
+    spiking = any(m.datapath(spec.state_bits, 32, options).spikes for m, options in pool)
+    return spec, pool if spiking else (*pool, (LIBRARY["lif"], {}))
 
 
 def random_job(chip: int, seed: int, ticks: int, first: int) -> Job:
@@ -235,16 +257,26 @@ def random_job(chip: int, seed: int, ticks: int, first: int) -> Job:
         with suppress(SpikefabError):  # too much for the chip's memories: draw another
             drawn = strategies.random_program(
                 rng, neurons=neurons, full=full, cores=1, on=(spec, pool), populations=4,
-                plastic=3 if map.rules else 0, rules=map.rules,
+                plastic=map.chip.projections if map.rules else 0, rules=map.rules,
             )
             map.contents(core_images(drawn)[0], 0)
             program = drawn
     pressure = int(np.random.default_rng([4, chip, seed]).choice([0, 0, 8, 1]))
     return Job(
-        f"chip {chip}, program {seed}", program, [events(chip, seed, program, ticks)], pressure,
+        f"chip {chip}, program {seed}", program, samples(chip, seed, program, ticks), pressure,
         f"python tests/rtl/cosim.py {chip} {first} {seed - first + 1} {ticks}",
-        signals(chip, seed, program, ticks),
+        signals(chip, seed, program, ticks), writes(chip, seed, program, ticks),
     )  # fmt: skip
+
+
+def samples(chip: int, seed: int, program: Program, ticks: int) -> list[Ticks]:
+    """The ticks in one; where a program learns, now and then in two, with a restart between."""
+    rng = np.random.default_rng([8, chip, seed])
+    first = ticks // 3 * 2 // program.period * program.period
+    given = events(chip, seed, program, ticks)
+    if first and program.plastic and rng.random() < 0.2:
+        return [given[:first], given[first:]]
+    return [given]
 
 
 def signals(chip: int, seed: int, program: Program, ticks: int) -> Signals:
@@ -254,6 +286,22 @@ def signals(chip: int, seed: int, program: Program, ticks: int) -> Signals:
         {name: strategies.integer_in(rng, s.lo, s.hi) for name, s in program.signals.items()}
         for _ in range(ticks)
     ]
+
+
+def writes(chip: int, seed: int, program: Program, ticks: int) -> Writes:
+    """Now and then weights of a plastic projection, or whether it learns."""
+    rng = np.random.default_rng([9, chip, seed])
+    found: dict[int, dict[str, list[int]]] = {}
+    for tick in range(1, ticks):
+        for q in program.plastic:
+            name = str(rng.choice(["weights", "learning"]))
+            part = plastic_part(program, f"{q.name}.{name}")
+            assert part is not None
+            count, lo, hi = plastic_range(program, *part)
+            values = rng.integers(lo, hi, count, endpoint=True).tolist()
+            if rng.random() < 0.08:
+                found.setdefault(tick, {})[f"{q.name}.{name}"] = values
+    return found
 
 
 def events(chip: int, seed: int, program: Program, ticks: int) -> Ticks:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from learnt import Learnt
 from spikefab.compiler.ir import cycles
-from spikefab.compiler.ir.cores import CorePopulation, Row
+from spikefab.compiler.ir.cores import CorePopulation, Row, core_images
+from spikefab.compiler.ir.learn import plastic_part
 from spikefab.compiler.ir.machine import Machine
 from spikefab.compiler.ir.memory_map import MemoryMap
 from spikefab.compiler.ir.plastic import DENSE
@@ -26,14 +28,18 @@ from spikefab.rtl.testbench import (
 FIRST_SUM = 2  # clock of Deliver in which the first sum can be written, latencies apart
 Ticks = Sequence[Mapping[int, int]]  # payload by source, of each tick
 Signals = Sequence[Mapping[str, int]]  # values of the signals, of each tick
+Writes = Mapping[int, Mapping[str, Sequence[int]]]  # what the host writes before a tick, by name
+_NONE: Writes = {}
 
 
 class Expectation:
     """One program on one core: the script of a run, and the log it must give.
 
     A run is a list of samples, each of which begins with a restart and ends with reading the states
-    of all neurons; of programs that learn, all that learning keeps is read after each tick, and
-    restarts restore weights. Before them a few accumulators are written and read. The memories may
+    of all neurons; of programs that learn, what learning keeps is read after each tick, words of
+    some rows in turn and of all at the end; `writes`, of weights of plastic projections and of
+    whether they learn, come before ticks of every sample; restarts restore weights. Before them a
+    few accumulators are written and read. The memories may
     hold what another program left.
     """
 
@@ -57,7 +63,9 @@ class Expectation:
             p.first + n for p in self.image.populations if p.output >= 0 for n in range(p.size)
         }
 
-    def script(self, samples: Sequence[Ticks], signals: Signals = ()) -> Iterator[str]:
+    def script(
+        self, samples: Sequence[Ticks], signals: Signals = (), writes: Writes = _NONE
+    ) -> Iterator[str]:
         """Load the program, run the samples."""
         contents = self.map.contents(self.image, self.program.seed)
         contents["pending"] = [0] * self.map.regions["pending"].entries
@@ -73,13 +81,16 @@ class Expectation:
                 sums = [0] * self.machine.cores[0].accumulators.shape[1]
                 yield from script_write(self.map, "accumulators", sums, first)
             for tick, events in enumerate(sample):
+                for name, values in writes.get(tick, {}).items():
+                    yield from self._written(name, values)
                 if tick < len(signals):
                     yield from self._signals(signals[tick])
                 for source, payload in events.items():
                     for _, axon in self.machine._routes[source]:
                         yield script_event(axon, payload)
                 yield script_tick()
-                for region, first, count in self._read_back():
+                turn = None if tick == len(sample) - 1 else tick
+                for region, first, count in self._read_back(turn):
                     yield from script_read(self.map, region, first, count)
             yield from script_read(self.map, "state", 0, self.image.neurons)
             regions, slots = list(self.map.changing), self._slots(len(sample))
@@ -92,11 +103,34 @@ class Expectation:
             given = [values.get(name, 0) & 0xFFFF for name in self.map.learn.signals]
             yield from script_write(self.map, "signals", given)
 
-    def _read_back(self) -> list[tuple[str, int, int]]:
-        """(region, first entry, how many) of all that learning keeps."""
+    def _written(self, name: str, values: Sequence[int]) -> Iterator[str]:
+        """Weights of a plastic projection, or whether it learns (see `plastic_part`)."""
+        part = plastic_part(self.program, name)
+        assert part is not None
+        assert self.map.learn is not None
+        projection = next(q for q in self.image.plastic if q.number == part[0])
+        if part[1] == "learning":
+            entry = self.map.learn.projection_entry(self.image, projection, bool(values[0]))
+            at = self.map.learn.projection_at(self.image.plastic.index(projection))
+            yield from script_write(self.map, "parameters", [entry], at)
+            return
+        assert part[1] == "weights"
+        plastic = [
+            replace(q, weight=np.array(values, np.int32)) if n == part[0] else q
+            for n, q in enumerate(self.program.plastic)
+        ]
+        image = core_images(replace(self.program, plastic=tuple(plastic)))[0]
+        words = image.memory.pack(self.map.chip)
+        for axon in projection.axons.tolist():
+            row = image.rows[axon]
+            given = words[row.address : row.address + row.words]
+            yield from script_write(self.map, "synapses", given, row.address)
+
+    def _read_back(self, turn: int | None) -> list[tuple[str, int, int]]:
+        """(region, first entry, how many) of what learning keeps (see `Learnt.regions`)."""
         if not self.learnt:
             return []
-        found = self.learnt.regions()
+        found = self.learnt.regions(turn)
         return [(region.name, first, len(entries)) for region, first, entries in found]
 
     def _probed(self) -> list[int]:
@@ -113,7 +147,7 @@ class Expectation:
         return [(ticks + n) % chip.delay_slots for n in range(ahead)]
 
     def log(
-        self, samples: Sequence[Ticks], signals: Signals = ()
+        self, samples: Sequence[Ticks], signals: Signals = (), writes: Writes = _NONE
     ) -> Iterator[tuple[str, str]]:
         """(where in the run, lines of the log), tick by tick, as the testbench writes them."""
         region = self.map.regions["accumulators"]
@@ -124,8 +158,10 @@ class Expectation:
             where = f"sample {number}, " if len(samples) > 1 else ""
             self._restart()
             for tick, events in enumerate(sample):
+                for name, values in writes.get(tick, {}).items():
+                    self.machine.write(name, values)
                 given = signals[tick] if tick < len(signals) else {}
-                lines = self._tick(events, given)
+                lines = self._tick(events, given, None if tick == len(sample) - 1 else tick)
                 yield f"{where}tick {tick}", "".join(f"{line}\n" for line in lines)
             lines = (f"M {unit:04x}\n" for unit in self._states())
             yield f"{where}the states read back", "".join(lines)
@@ -136,7 +172,9 @@ class Expectation:
         if self.learnt:
             self.learnt = Learnt(self.learnt.map, self.machine)
 
-    def _tick(self, events: Mapping[int, int], signals: Mapping[str, int]) -> Iterator[str]:
+    def _tick(
+        self, events: Mapping[int, int], signals: Mapping[str, int], turn: int | None
+    ) -> Iterator[str]:
         for source, payload in events.items():
             self.machine._send(source, payload)
         yield from self._deliver()
@@ -152,7 +190,7 @@ class Expectation:
         yield self._report(3, clocks[3])
         if self.learnt:
             self.learnt.after_tick(tick, before, spikes)
-            for region, _, entries in self.learnt.regions():
+            for region, _, entries in self.learnt.regions(turn):
                 stored = self.map.regions[region.name]
                 for unit in (u for x in entries for u in units(stored, [x])[: stored.units]):
                     yield f"M {unit:04x}"

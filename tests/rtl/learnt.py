@@ -10,6 +10,8 @@ from spikefab.compiler.ir.learn_map import LearnMap, packed
 from spikefab.compiler.ir.machine import Machine
 from spikefab.compiler.ir.region import Region
 
+TURNS = 8  # of the rows whose words are read after a tick, all of which takes long
+
 
 class Learnt:
     """Follows a machine tick by tick: of each neuron with traces, what they were before its last
@@ -59,10 +61,11 @@ class Learnt:
             fired = [target.first + n in spikes for n in range(target.size)]
             self._spiked[part.number] = np.array(fired, np.int64)
 
-    def regions(self) -> Iterator[tuple[Region, int, list[int]]]:
-        """(region, first entry, entries) of all that learning keeps."""
+    def regions(self, turn: int | None = None) -> Iterator[tuple[Region, int, list[int]]]:
+        """(region, first entry, entries) of all that learning keeps; but, in a turn, of the words
+        of plastic rows those of every `TURNS`-th row."""
         learning, learn = self.machine._learning, self.map
-        yield from self._synapses()
+        yield from self._synapses(turn)
         for part in self.image.plastic:
             rule = learn.rules[part.whole.rule]
             for axon, source in zip(part.axons.tolist(), part.sources.tolist(), strict=True):
@@ -102,8 +105,8 @@ class Learnt:
             ))  # fmt: skip
         return population.first, entries
 
-    def _synapses(self) -> Iterator[tuple[Region, int, list[int]]]:
-        """All words of plastic rows."""
+    def _synapses(self, turn: int | None) -> Iterator[tuple[Region, int, list[int]]]:
+        """All words of plastic rows, or of those whose turn it is."""
         program, learn = self.machine.program, self.map
         words = self.image.memory.pack(program.chip)
         _, word, lane = synapse_cells(program)
@@ -123,7 +126,7 @@ class Learnt:
                 )
                 for p, x in zip(places, changed, strict=True):
                     words[p] = x
-        for row in self.image.rows:
-            if row.plastic >= 0:
+        for axon, row in enumerate(self.image.rows):
+            if row.plastic >= 0 and (turn is None or (axon - turn) % TURNS == 0):
                 found = words[row.address : row.address + row.room]
                 yield Region("synapses", 0, 0), row.address, found
