@@ -61,3 +61,47 @@ def test_a_planted_error_is_found(
 ) -> None:
     with pytest.raises(cosim.Difference, match=r"\nreplay: python tests/rtl/cosim.py 0 0 "):
         cosim.check(0, range(5), ticks=16, folder=tmp_path, planted=(file, right, wrong))
+
+
+prove = pytest.mark.prove
+
+
+@pytest.mark.parametrize(
+    ("chip", "program", "file", "right", "wrong"),
+    [
+        (551, 0, "learn.py", "event | awake | ~quiet", "awake | ~quiet"),
+        (551, 0, "traces.py", "Cat(at, Const(words", "Cat(at ^ 1, Const(words"),
+        (551, 0, "synapse_words.py", "(entry.delay == delay)", "Const(1)"),
+        *(
+            pytest.param(*planted, marks=prove)
+            for planted in (
+                (551, 0, "learn.py", "Cat(now, self.history_data))", "Cat(now, now))"),
+                (551, 0, "traces.py", "at.eq(at + 1)", "at.eq(at + self.began)"),
+                (553, 1, "learn.py", "self.due.bit_select(later, 1)", "self.due.any()"),
+                (553, 3, "learn.py", "event | awake | ~quiet", "event | ~quiet"),
+                (553, 1, "learn.py", "p.at_rest & resting)", "p.at_rest)"),
+                (15, 3, "learn.py", "p.at_rest_without_spikes & resting &",
+                 "p.at_rest_without_spikes &"),
+                (553, 0, "learn.py", "projection.late, 1)", "0, 1)"),
+                (553, 1, "learn.py", "fresh & moves", "fresh"),
+                (553, 0, "learn.py", "moves & p.on &", "moves &"),
+                (553, 2, "learn.py", '"moves": moves', '"moves": moves & p.on'),
+                (553, 0, "learn.py", "(sets - plastic)", "(sets - (plastic ^ 1))"),
+                (553, 0, "synapse_words.py", "~(first & before)", "Const(1)"),
+                (553, 0, "synapse_words.py", "~(last & after)", "Const(1)"),
+                (553, 1, "synapse_words.py", "mask |= ((1 <<", "mask |= ((2 <<"),
+                (553, 0, "synapse_words.py", ", some.eq(0)]", "]"),
+                (15, 0, "synapse_words.py", "(left == 1), \"row_ends", "(left == 2), \"row_ends"),
+                (15, 3, "synapse_words.py", "number.eq(row.begin)", "number.eq(0)"),
+                (15, 0, "traces.py", 'entry[f"x{n}"], latency, f"before',
+                 'entry[f"x{n}"], latency + 1, f"before'),
+                (15, 1, "traces.py", "entry[name], latency, name", "entry[name], 0, name"),
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_a_planted_error_in_what_learns_is_found(
+    chip: int, program: int, file: str, right: str, wrong: str, tmp_path: cosim.Path
+) -> None:
+    with pytest.raises(cosim.Difference, match=r"\nreplay: python tests/rtl/cosim.py "):
+        cosim.check(chip, [program], ticks=16, folder=tmp_path, planted=(file, right, wrong))
