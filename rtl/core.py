@@ -29,8 +29,9 @@ from .traces import Traces
 
 WRITTEN = ("state", "payloads", "pre", "history", "awake")  # by the core itself, not only its host
 SPREAD = ("state", "parameters")  # each unit is read when it is wanted
-JOINED = {"rows": ["read"], "pre": ["read"], "history": ["read", "write"], "awake": ["read"]}
-"""What is addressed by Learn's scan, through which the host's addresses go too."""
+JOINED = {"pre": ["read"], "history": ["read", "write"], "awake": ["read"]}
+"""What is addressed by Learn's scan, through which the host's addresses go too, where an entry is
+one unit."""
 IDLE, DELIVER, UPDATE, EMIT, LEARN = range(5)  # in this order, but for LEARN before EMIT
 
 
@@ -85,7 +86,7 @@ class Core(wiring.Component):
         memories = {
             name: RegionMemory(
                 region, written=name in WRITTEN, spread=name in SPREAD, clocks=1 + waits,
-                joined=JOINED.get(name, ()) if map.learn else (),
+                joined=JOINED.get(name, ()) if region.units == 1 else (),
             )
             for name, region in regions.items()
             if name not in ("registers", "synapses", "accumulators", "post", "signals", *TABLES)

@@ -47,6 +47,8 @@ from spikefab.compiler.ir.plastic import PlasticProjection
 from spikefab.compiler.ir.program import InputPort, MappedPopulation, Program
 from spikefab.compiler.ir.rule import (
     FINE_TRACE,
+    LIMITED,
+    LIMITS,
     SIGNAL,
     TRACE,
     Learned,
@@ -426,7 +428,7 @@ def random_program(
         synapses = replace(synapses, words=pack(
             synapses.target, synapses.weight - synapses.weight // 2 - (synapses.weight > 0),
             spec.weight_bits > 8))  # fmt: skip
-        learning = tuple(_smaller(q) for q in learning)
+        learning = tuple(_smaller(q, rules[q.rule].fixed_limits) for q in learning)
         positive, negative = mapped(32).reach
         load = int(max(positive.max(), negative.max()))
         least = max(8, signed_bits(-load, load))
@@ -523,7 +525,10 @@ def _random_rule(rng: Rng, chip: ChipSpec) -> LearningPath:
     if rng.random() < 0.7:
         rule = list(RULES.values())[int(rng.integers(len(RULES)))]
     options = variants(rule)
-    return rule.path(chip.weight_bits, options[int(rng.integers(len(options)))])
+    chosen = int(rng.integers(len(options)))
+    many = chip.accumulator_bits > chip.weight_bits + 6  # a sum has room for many of the largest
+    limits = {"limits": LIMITED[chosen % len(LIMITED) if many else 0]}
+    return rule.path(chip.weight_bits, options[chosen] | limits)
 
 
 def random_rules(rng: Rng, chip: ChipSpec) -> tuple[LearningPath, ...]:
@@ -532,9 +537,13 @@ def random_rules(rng: Rng, chip: ChipSpec) -> tuple[LearningPath, ...]:
     return tuple({path.identity: path for path in found}.values())
 
 
-def _smaller(q: PlasticProjection) -> PlasticProjection:
-    """The projection with half the weights."""
-    parameters = q.parameters | {k: int(q.parameters[k] / 2) for k in ("w_min", "w_max")}
+def _smaller(q: PlasticProjection, fixed: bool) -> PlasticProjection:
+    """The projection with half the weights, or where their limits are fixed half the synapses."""
+    if fixed:
+        kept = np.arange(0, q.count, 2)
+        rows = np.concatenate([[0], np.cumsum(np.bincount(q.source[kept], minlength=q.size))])
+        return replace(q, rows=rows.astype(np.int64), to=q.to[kept], weight=q.weight[kept])
+    parameters = q.parameters | {k: int(q.parameters[k] / 2) for k in LIMITS}
     return replace(
         q, parameters=parameters,
         weight=q.weight.clip(parameters["w_min"], parameters["w_max"]),
@@ -546,6 +555,9 @@ def _rule_parameters(rng: Rng, path: LearningPath) -> dict[str, int]:
     such that neurons of `_values` fire, and that weights come to its ends."""
     values = {}
     for name, (lo, hi) in path.parameters.items():
+        if lo == hi:
+            values[name] = lo
+            continue
         kind = rng.random()
         a, b = lo, hi
         if name.startswith("keep"):
@@ -558,6 +570,8 @@ def _rule_parameters(rng: Rng, path: LearningPath) -> dict[str, int]:
             a, b = -(-lo // 8), hi // 8
         values[name] = integer_in(rng, a, b)
     lo, hi = path.parameters["w_min"]
+    if path.fixed_limits:
+        return values
     if rng.random() < 0.3:
         limits = [integer_in(rng, lo, hi) for _ in range(2)]
     else:
