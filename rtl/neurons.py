@@ -151,7 +151,6 @@ class Neurons(wiring.Component):
         output, output_there = Signal(), Signal(reset_less=True)
         model, model_there = Signal(map.model_bits), Signal(map.model_bits, reset_less=True)
         begin, neuron = Signal(map.neuron_bits), Signal(map.neuron_bits, reset_less=True)
-        following, final = Signal.like(neuron), Signal(reset_less=True)
         population = Signal(range(map.chip.populations + 1))
         wait = Signal(range(latency + 2))
         due, running = Signal(), Signal()
@@ -185,7 +184,7 @@ class Neurons(wiring.Component):
                 countdown = Mux(due, phase.period, phase.countdown - 1)[:PHASE_BITS]
                 m.d.sync += self.phase_write.eq(1)
                 m.d.sync += self.phase_written.eq(Cat(countdown, phase.period))
-                m.d.sync += [neuron.eq(begin), following.eq(begin + 1)]
+                m.d.sync += neuron.eq(begin)
                 m.d.sync += [fresh.eq(1), population.eq(population + 1)]
                 with m.If(due):
                     m.next = "RUN"
@@ -193,9 +192,8 @@ class Neurons(wiring.Component):
                     m.next = "READ"
             with m.State("RUN"):
                 m.d.comb += running.eq(1)
-                m.d.sync += [neuron.eq(following), following.eq(following + 1)]
-                m.d.sync += final.eq(following == Mux(fresh, entry.last, last))
-                with m.If(Mux(fresh, entry.single, final)):
+                m.d.sync += neuron.eq(neuron + 1)
+                with m.If(Mux(fresh, entry.single, neuron == last)):
                     m.next = "READ"
             with m.State("DRAIN"):
                 m.d.sync += wait.eq(wait - 1)
