@@ -28,17 +28,18 @@ from ..compiler.ir.memory_map import MemoryMap
 from ..compiler.ir.models import cubalif, izhikevich, lif
 from ..compiler.ir.rules import stdp
 from ..rtl.core import Core
-from ..rtl.primitives import Target
+from ..rtl.primitives import LINE_REGISTERS, Target
 from ..rtl.synthesis import PARTS, design_rtlil, place, synthesise
 
 SEEDS = 8
+LINE_REGISTERS_OF_LEARNING = 32  # a core that learns is short of logic
 
 
 class Scanned(wiring.Component):
     """A core whose inputs come from a shift register; of its outputs the parity goes out."""
 
-    def __init__(self, map: MemoryMap, target: Target) -> None:
-        self.core = Core(map, target)
+    def __init__(self, map: MemoryMap, target: Target, line_registers: int) -> None:
+        self.core = Core(map, target, line_registers=line_registers)
         super().__init__({"scan_in": In(1), "parity": Out(1)})
 
     def elaborate(self, platform: object) -> Module:
@@ -66,13 +67,14 @@ class Scanned(wiring.Component):
 
 @dataclass(frozen=True)
 class Case:
-    """A chip that carries models and rules, on a part, for a clock."""
+    """A chip that carries models and rules, on a part, for a clock; see `Core`."""
 
     part: str
     chip: ChipSpec
     models: tuple[Any, ...]
     mhz: float
     rules: tuple[Any, ...] = ()
+    line_registers: int = LINE_REGISTERS
 
 
 def cases() -> dict[str, Case]:
@@ -101,8 +103,9 @@ def cases() -> dict[str, Case]:
     for rounding, limits in (("floor", "positive"), ("floor", "given"), ("nearest_even", "given")):
         rule = stdp.path(spec.weight_bits, {"rounding": rounding, "limits": limits})
         found[f"up5k-256-LIF-stdp-{rounding}-{limits}"] = Case(
-            "up5k", spec.carrying([datapath], [rule]), (datapath,), 48.0, (rule,)
-        )
+            "up5k", spec.carrying([datapath], [rule]), (datapath,), 48.0, (rule,),
+            LINE_REGISTERS_OF_LEARNING,
+        )  # fmt: skip
     return found
 
 
@@ -110,7 +113,7 @@ def measure(name: str, case: Case, seeds: Sequence[int], folder: Path) -> dict[s
     """The figures of a case; two seeds at a time."""
     part = PARTS[case.part]
     map = MemoryMap(case.chip, case.models, case.rules)
-    design: Elaboratable = Scanned(map, part.target)
+    design: Elaboratable = Scanned(map, part.target, case.line_registers)
     cells = synthesise(design_rtlil(design, "top"), "top", part, folder)
     if not part.place:
         return {"case": name, **cells}

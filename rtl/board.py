@@ -11,7 +11,7 @@ from ..compiler.ir.link import LARGEST_FIELD, NAME_WORDS, VERSION, WORD_BITS
 from ..compiler.ir.memory_map import MemoryMap
 from .commands import Commands
 from .core import Core
-from .primitives import Target
+from .primitives import LINE_REGISTERS, Target
 from .receive import SLOT_BYTES, Receiver
 from .transmit import Transmitter
 from .uart import UartReceiver, UartTransmitter
@@ -47,7 +47,7 @@ class Board(wiring.Component):
         short = self.map.learn is not None and self.target == "ice40"
         transmitter = Transmitter(SLOT_BYTES // 2 if short else SLOT_BYTES)
         commands = Commands(self.map, int(self.map.hash[:HEX], 16))
-        core = Core(self.map, self.target, delay_lines=not short)
+        core = Core(self.map, self.target, line_registers=0 if short else LINE_REGISTERS)
         # A hello begins the link anew; what the core was doing is lost with it, if anything.
         begun, cut, asked = Signal(), Signal(), Signal()
         m.submodules.transmitter = ResetInserter(begun)(transmitter)

@@ -24,7 +24,7 @@ from .host import TABLES, Host, MemoryPort
 from .learn import Learn
 from .memories import RegionMemory, later
 from .neurons import Neurons
-from .primitives import SinglePortMemory, Target
+from .primitives import LINE_REGISTERS, SinglePortMemory, Target
 from .traces import Traces
 
 WRITTEN = ("state", "payloads", "pre", "history", "awake")  # by the core itself, not only its host
@@ -43,13 +43,13 @@ class Core(wiring.Component):
     phase, the last of them those of Emit; digest: of the tick that ended, where the chip has
     digests. A core that the host keeps waiting stalls, and counts that apart. The rest reports what
     happens, for tests: `phase`, `counting` in clocks that count, `retired` accumulator writes of
-    Deliver, `stored` neuron updates. delay_lines: see `Pipeline`, of neurons.
+    Deliver, `stored` neuron updates. line_registers: see `Pipeline`, of neurons.
     """
 
     def __init__(
-        self, map: MemoryMap, target: Target = "generic", *, delay_lines: bool = True
+        self, map: MemoryMap, target: Target = "generic", *, line_registers: int = LINE_REGISTERS
     ) -> None:
-        self.map, self.target, self.delay_lines = map, target, delay_lines
+        self.map, self.target, self.line_registers = map, target, line_registers
         digest = {"digest": Out(32)} if map.chip.digests else {}
         super().__init__(
             {
@@ -77,7 +77,7 @@ class Core(wiring.Component):
         waits = map.chip.memory_latency - 1
         m.submodules.deliver = deliver = Deliver(map, map.chip.accumulate_latency - 1 + waits)
         m.submodules.accumulators = accumulators = Accumulators(map)
-        m.submodules.neurons = neurons = Neurons(map, self.target, self.delay_lines)
+        m.submodules.neurons = neurons = Neurons(map, self.target, self.line_registers)
         m.submodules.emit = emit = Emit(map)
         m.submodules.synapses = synapses = SinglePortMemory(
             max(2, regions["synapses"].entries), regions["synapses"].units * UNIT, self.target,

@@ -12,7 +12,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from ..compiler.ir.region import UNIT, Region
-from .primitives import MEMORY_DELAY, DelayLine, Target
+from .primitives import DelayLine, Target
 
 
 class HostAccess(wiring.Signature):
@@ -130,8 +130,7 @@ class RegionMemory(wiring.Component):
 
 
 class Taps:
-    """A value some clocks later, where it is asked for: `taps[clocks]`. Where that may be, what
-    waits for long does so in block RAM."""
+    """A value some clocks later, where it is asked for: `taps[clocks]`."""
 
     def __init__(self, value: Value, name: str) -> None:
         self._name, self._kept = name, {0: value}
@@ -141,11 +140,11 @@ class Taps:
             self._kept[clocks] = Signal(len(self._kept[0]), name=f"{self._name}{clocks}")
         return self._kept[clocks]
 
-    def connect(self, m: Module, *, in_memory: bool) -> None:
-        """Drive what was asked for."""
+    def connect(self, m: Module, line_registers: int) -> None:
+        """Drive what was asked for; so many registers are worth a block RAM, none if 0."""
         for last, clocks in itertools.pairwise(sorted(self._kept)):
             before, waits = self._kept[last], clocks - last
-            if in_memory and waits * len(before) >= MEMORY_DELAY:
+            if line_registers and waits * len(before) >= line_registers:
                 m.submodules[f"{self._name}{clocks}_line"] = line = DelayLine(len(before), waits)
                 m.d.comb += line.given.eq(before)
                 before, waits = line.taken, 0

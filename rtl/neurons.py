@@ -13,7 +13,7 @@ from ..compiler.ir.region import UNIT, field_bits
 from .deliver import struct
 from .memories import Taps, later
 from .pipeline import Pipeline, field, signed_as
-from .primitives import Target
+from .primitives import LINE_REGISTERS, Target
 
 
 class Neurons(wiring.Component):
@@ -31,9 +31,9 @@ class Neurons(wiring.Component):
     """
 
     def __init__(
-        self, map: MemoryMap, target: Target = "generic", delay_lines: bool = True
+        self, map: MemoryMap, target: Target = "generic", line_registers: int = LINE_REGISTERS
     ) -> None:
-        self.map, self.target, self.delay_lines = map, target, delay_lines
+        self.map, self.target, self.line_registers = map, target, line_registers
         self.before = input_clocks(map.chip)
         regions, bits = map.regions, map.neuron_bits
         population = len(Signal(range(max(2, map.chip.populations))))
@@ -135,7 +135,7 @@ class Neurons(wiring.Component):
             stored.append(later(m, written, latency - when, f"stored{unit}_"))
         m.d.comb += self.stored_state.eq(Cat(stored))
         for line in (numbers, index):
-            line.connect(m, in_memory=self.target == "ice40" and self.delay_lines)
+            line.connect(m, self.line_registers if self.target == "ice40" else 0)
         return m
 
     def _sequencer(self, m: Module, latency: int) -> tuple[Signal, Signal, Signal, Signal]:
@@ -212,7 +212,7 @@ class Neurons(wiring.Component):
         """
         map = self.map
         model, arrivals = map.models[number], map.arrivals[number]
-        pipeline = Pipeline(model.outputs, self.target, delay_lines=self.delay_lines)
+        pipeline = Pipeline(model.outputs, self.target, line_registers=self.line_registers)
         m.submodules[f"model{number}"] = pipeline
         given: dict[str, Value] = {}
         if "current" in arrivals:

@@ -21,7 +21,7 @@ from ..compiler.ir.schedule import (
     representatives,
     schedule,
 )
-from .primitives import MEMORY_DELAY, DelayLine, Multiplier, Target
+from .primitives import LINE_REGISTERS, DelayLine, Multiplier, Target
 
 
 def field(name: str) -> str:
@@ -47,7 +47,7 @@ class Pipeline(wiring.Component):  # type: ignore[misc]
     outputs: the graph, by output name. Equal subgraphs are built once.
     target: see `Multiplier`.
     plan: the clocks of its values; those of `schedule`, if None.
-    delay_lines: whether what waits for long may wait in block RAM, on the iCE40.
+    line_registers: those that are worth a block RAM on the iCE40, none if 0.
 
     Members
     -------
@@ -62,10 +62,10 @@ class Pipeline(wiring.Component):  # type: ignore[misc]
 
     def __init__(
         self, outputs: Mapping[str, Value], target: Target = "generic",
-        plan: Schedule | None = None, *, delay_lines: bool = True,
+        plan: Schedule | None = None, *, line_registers: int = LINE_REGISTERS,
     ) -> None:  # fmt: skip
         self.graph, self.target = dict(outputs), target
-        self._in_memory = target == "ice40" and delay_lines
+        self._line_registers = line_registers if target == "ice40" else 0
         self._schedule = plan or schedule(outputs)
         order = topological(outputs.values())
         inputs: dict[str, int] = {}
@@ -118,7 +118,8 @@ class Pipeline(wiring.Component):  # type: ignore[misc]
                 return Const(value.lo, _shape(value))
             kept = stages[same[value]]
             last = max(c for c in kept if c <= when)
-            if self._in_memory and (when - last) * len(kept[last]) >= MEMORY_DELAY:
+            registers = (when - last) * len(kept[last])
+            if self._line_registers and registers >= self._line_registers:
                 m.submodules += (line := DelayLine(len(kept[last]), when - last))
                 m.d.comb += line.given.eq(kept[last])
                 kept[when] = line.taken if value.boolean else line.taken.as_signed()

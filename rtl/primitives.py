@@ -21,7 +21,7 @@ Target = Literal["generic", "ice40"]
 UNIT = 16  # bits of a memory word that one bit of the write mask stands for
 SPRAM_WORDS = 16_384  # words of UNIT bits in one SB_SPRAM256KA
 SPRAM_BANKS = 4
-MEMORY_DELAY = 32  # registers that are worth a block RAM, where those are counted (iCE40)
+LINE_REGISTERS = 80  # that are worth a block RAM, where those are counted (iCE40)
 
 
 class Multiplier(wiring.Component):  # type: ignore[misc]
