@@ -458,10 +458,7 @@ class BoardDevice(Device):
         crc = 0
         for region, entries in self._hashed(stays):
             stored = self._map.regions[region]
-            flat = np.array(units(stored, entries), "<u2").reshape(-1, 1 << stored.unit_bits)
-            # Units that an entry has not read as its last.
-            flat[:, stored.units :] = flat[:, stored.units - 1 : stored.units]
-            crc = zlib.crc32(flat.tobytes(), crc)
+            crc = zlib.crc32(np.array(units(stored, entries), "<u2").tobytes(), crc)
         return crc
 
     def _variable(

@@ -210,8 +210,8 @@ def test_the_host_reads_what_it_wrote_after_any_access(fields: dict[str, int]) -
          "one at a time"),
         ("core.py", "self.idle.eq(resting & ~host.busy)", "self.idle.eq(~host.busy)",
          "between ticks"),
-        ("host.py", 'region = later(m, self._region, wait, "host_region")',
-         "region = self._region", "a read"),
+        ("host.py", 'later(m, asked, self._map.chip.memory_latency, f"asks{n}")', "asked",
+         "a read"),
     ],
 )  # fmt: skip
 def test_a_fault_of_the_host_port_is_found(
