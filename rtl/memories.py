@@ -144,7 +144,7 @@ class Taps:
         """Drive what was asked for; so many registers are worth a block RAM, none if 0."""
         for last, clocks in itertools.pairwise(sorted(self._kept)):
             before, waits = self._kept[last], clocks - last
-            if line_registers and waits * len(before) >= line_registers:
+            if DelayLine.is_worth(len(before), waits, line_registers):
                 m.submodules[f"{self._name}{clocks}_line"] = line = DelayLine(len(before), waits)
                 m.d.comb += line.given.eq(before)
                 before, waits = line.taken, 0

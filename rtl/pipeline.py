@@ -6,6 +6,7 @@ through one register per clock; nothing else is stored, and nothing stalls.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import Any
 
@@ -111,16 +112,16 @@ class Pipeline(wiring.Component):  # type: ignore[misc]
         stages: dict[Value, dict[int, Any]] = {}  # a value in its clock and in later ones
         order = topological(self.graph.values())
         same = representatives(order)  # of equal values one is built
-        halves = self._halves(order, same)
+        halves, lines = self._halves(order, same), itertools.count()
 
         def at(value: Value, when: int) -> Any:
             if value.lo == value.hi:
                 return Const(value.lo, _shape(value))
             kept = stages[same[value]]
             last = max(c for c in kept if c <= when)
-            registers = (when - last) * len(kept[last])
-            if self._line_registers and registers >= self._line_registers:
-                m.submodules += (line := DelayLine(len(kept[last]), when - last))
+            if DelayLine.is_worth(len(kept[last]), when - last, self._line_registers):
+                line = DelayLine(len(kept[last]), when - last)
+                m.submodules[f"line{next(lines)}"] = line
                 m.d.comb += line.given.eq(kept[last])
                 kept[when] = line.taken if value.boolean else line.taken.as_signed()
             while (last := max(c for c in kept if c <= when)) < when:

@@ -98,8 +98,13 @@ def _mac16(a: Any, b: Any, product: Any) -> Instance:
 class DelayLine(wiring.Component):  # type: ignore[misc]
     """`taken` is what was `given` some clocks before: a block RAM in place of that many registers.
 
-    clocks: 3 or more. What is taken in the first clocks is undefined.
+    clocks: 2 or more. What is taken in the first clocks is undefined.
     """
+
+    @staticmethod
+    def is_worth(width: int, clocks: int, line_registers: int) -> bool:
+        """Whether it can be, and takes the place of so many registers or more; never where 0."""
+        return 0 < line_registers <= width * clocks and clocks > 1
 
     def __init__(self, width: int, clocks: int) -> None:
         self.clocks = clocks

