@@ -260,7 +260,9 @@ class Core(wiring.Component):
             traces.stored.eq(neurons.stored),
             traces.stored_neuron.eq(neurons.stored_neuron),
             traces.spiked.eq(event),
-            traces.addresses.eq(learn.post_addresses),
+            traces.word.eq(learn.post_word),
+            traces.sparse.eq(learn.post_sparse & during[LEARN]),
+            traces.targets.eq(learn.post_targets),
             learn.post_data.eq(traces.data),
         ]
         spiked, due = Signal(), Signal.like(learn.due)

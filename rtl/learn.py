@@ -86,7 +86,9 @@ class Learn(wiring.Component):
             "asked_data": In(UNIT),
             "active": In(1),
             "active_data": In(UNIT),
-            "post_addresses": Out(data.ArrayLayout((post - 1).bit_length(), learn.groups)),
+            "post_word": Out(range(post)),
+            "post_sparse": Out(1),
+            "post_targets": Out(data.ArrayLayout((post - 1).bit_length(), learn.groups)),
             "post_data": In(data.ArrayLayout(regions["post"].bits, learn.width)),
         }
         self.scanned = tuple(name for name in SCANNED if name in regions)
@@ -154,7 +156,9 @@ class Learn(wiring.Component):
             self.synapse_write.eq(through.write),
             self.synapse_written.eq(through.written),
             self.synapse_mask.eq(through.mask),
-            *(self.post_addresses[n].eq(x) for n, x in enumerate(through.post_addresses)),
+            self.post_word.eq(through.post_word),
+            self.post_sparse.eq(through.post_sparse),
+            *(self.post_targets[n].eq(x) for n, x in enumerate(through.post_targets)),
         ]
         if "awake" in regions:
             m.d.comb += [

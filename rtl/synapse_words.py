@@ -104,7 +104,8 @@ class SynapseWords:
     address, write, written, mask: of the synapse memory, whose `word` comes `memory_latency` later;
     the host's data are `written` while it is `active`. load, step: the walker begins with the row,
     and goes on to its next word.
-    post_addresses: of the post side's memories, which give `post`, of each lane, likewise.
+    post_word: of the post side's memories, which give `post`, of each lane, likewise; but where the
+    row is `post_sparse`, they are read at `post_targets`.
     awake_write, awake: whether, at the end of row `awake_axon`, a synapse's state is not 0, where
     there are states.
     """
@@ -250,7 +251,8 @@ class SynapseWords:
         delay = self._taken(row.projection.delay, lag, "delay") if self.sparse else Const(0)
         word = Cat(self._half_bit, number)
         on, weights = [], []
-        self.post_addresses = [word] * self.learn.groups
+        self.post_word, self.post_sparse = word, sparse
+        self.post_targets: list[Value] = [Const(0)] * self.learn.groups
         self._lanes: dict[int, Value] = {}  # of sparse entries' targets, in their memories
         for i in range(self.width):
             here: Value = Const(1)
@@ -258,7 +260,7 @@ class SynapseWords:
                 before, after = (self._lanes_beyond(i, end, n) for n, end in enumerate(ends))
                 here = ~(first & before) & ~(last & after)
             if i in self._entries:
-                here = Mux(sparse, self._sparse_entry(i, word, sparse, delay), here)
+                here = Mux(sparse, self._sparse_entry(i, delay), here)
             elif self.sparse:
                 here &= ~sparse
             on.append(Line(m, some & here, f"on{i}")[1])
@@ -275,7 +277,7 @@ class SynapseWords:
         index = Cat(end, self._half_bit)
         return Const(table, 1 << len(index)).bit_select(index, 1)
 
-    def _sparse_entry(self, i: int, word: Value, sparse: Value, delay: Value) -> Value:
+    def _sparse_entry(self, i: int, delay: Value) -> Value:
         """Whether the entry that pipeline i takes is a synapse; says where its post side is."""
         group = self._entries[i]
         stride, size = entry_stride(self.map.chip), self._entry.size
@@ -290,7 +292,7 @@ class SynapseWords:
         target = entry.target if "target" in self._entry.members else Const(0, 1)
         # The target's number is that times `sparse_lanes`, and the entry's.
         low = (self.width // min(self.width, self.map.chip.sparse_lanes)).bit_length() - 1
-        self.post_addresses[group] = Mux(sparse, target[low:], word)
+        self.post_targets[group] = target[low:]
         self._lanes[group] = Cat(self._entry_half, target[:low])
         return there & (entry.delay == delay)
 

@@ -30,7 +30,8 @@ class Traces(wiring.Component):
     the neurons is a word of each population. Of Update: start, and `began` one clock after the
     sequencer decided on a population; `soon` is the neuron whose update is `stored`
     `memory_latency` + `LearnMap.trace_lead` clocks later, and whether it `spiked`. While not
-    `updating`, `data` is, of each lane, what lies at its memory's of `addresses`.
+    `updating`, `data` is, of each lane, what lies at `word`; or, where `sparse`, which is neither
+    then nor while the host reads, at its memory's of `targets`.
     """
 
     def __init__(self, map: MemoryMap, target: Target = "generic") -> None:
@@ -48,7 +49,9 @@ class Traces(wiring.Component):
                 "stored": In(1),
                 "stored_neuron": In(map.neuron_bits),
                 "spiked": In(1),
-                "addresses": In(data.ArrayLayout(address, self.learn.groups)),
+                "word": In(address),
+                "sparse": In(1),
+                "targets": In(data.ArrayLayout(address, self.learn.groups)),
                 "data": Out(data.ArrayLayout(region.bits, self.learn.width)),
                 "host": In(HostAccess((region.entries - 1).bit_length(), region.unit_bits)),
                 "host_data": Out(region.bits),
@@ -73,16 +76,18 @@ class Traces(wiring.Component):
         written = Cat(parts.values())
         host, bits = self.host, self.region.bits
         entries: list[Any] = [None] * width
+        read: Value = self.soon[low:]
+        if self.learn.trace_fields:
+            read = Mux(asked, population, read)
+        # What comes from the synapses' memory comes late: it is chosen last.
+        other = Mux(host.active, host.entry[low:], Mux(self.updating, read, self.word))
         for g in range(groups):
-            read = Mux(asked, population, self.soon[low:]) if self.learn.trace_fields else None
-            address = Mux(
-                self.updating, self.soon[low:] if read is None else read, self.addresses[g]
-            )
+            address = Mux(self.sparse, self.targets[g], other)
             lanes = range(g, width, groups)
             pieces = [
                 self._memory(
                     m, f"group{g}_{unit}", min(UNIT, bits - unit * UNIT), len(lanes),
-                    Mux(host.active, host.entry[low:], address),
+                    address,
                     Mux(host.active, host.entry[low:], number[low:]),
                     Mux(host.active, host.data, written[unit * UNIT :]),
                     [
