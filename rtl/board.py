@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from amaranth.hdl import Cat, Const, Module, ResetInserter, Signal
+from amaranth.hdl import (
+    Cat,
+    ClockDomain,
+    ClockSignal,
+    Const,
+    DomainRenamer,
+    Module,
+    ResetInserter,
+    ResetSignal,
+    Signal,
+)
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out, connect
 
@@ -48,11 +58,14 @@ class Board(wiring.Component):
         transmitter = Transmitter(SLOT_BYTES // 2 if short else SLOT_BYTES)
         commands = Commands(self.map, int(self.map.hash[:HEX], 16))
         core = Core(self.map, self.target, line_registers=0 if short else LINE_REGISTERS)
-        # A hello begins the link anew; what the core was doing is lost with it, if anything.
-        begun, cut, asked = Signal(), Signal(), Signal()
+        # A hello begins the link anew; what the core was doing is lost with it, if anything. Its
+        # reset is a register, that of the board holds it.
+        begun, cut, asked = Signal(), Signal(init=1), Signal()
+        m.domains.core = ClockDomain(local=True)
+        m.d.comb += [ClockSignal("core").eq(ClockSignal()), ResetSignal("core").eq(cut)]
         m.submodules.transmitter = ResetInserter(begun)(transmitter)
-        m.submodules.commands = ResetInserter(cut)(commands)
-        m.submodules.core = ResetInserter(cut)(core)
+        m.submodules.commands = DomainRenamer("core")(commands)
+        m.submodules.core = DomainRenamer("core")(core)
         m.d.sync += [
             transmitter.flush.eq(commands.idle & receiver.empty),
             begun.eq(receiver.hello),
