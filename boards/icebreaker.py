@@ -48,5 +48,5 @@ BOARD = ICEBreaker(
     install="Debian: apt install fpga-icestorm",
 )
 
-# Cores that learn fill the part, and reach less.
+# Larger cores that learn fill the part, and reach less.
 SLOWER = replace(BOARD, name="icebreaker-36", title="iCEBreaker at 36 MHz", clock_mhz=36.0)
