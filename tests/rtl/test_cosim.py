@@ -93,7 +93,7 @@ prove = pytest.mark.prove
                 (553, 0, "synapse_words.py", ", some.eq(0)]", "]"),
                 (15, 0, "synapse_words.py", "(left == 1), \"row_ends", "(left == 2), \"row_ends"),
                 (15, 3, "synapse_words.py", "m.If(self._group[n])", "m.If(self._group[n + 1])"),
-                (553, 0, "synapse_words.py", "reads & last & walker.last", "reads & last"),
+                (553, 1, "synapse_words.py", "reads & last & walker.last", "reads & last"),
                 (553, 0, "learn.py", "(~there[-2] | ends_word)", "ends_word"),
                 (15, 0, "traces.py", 'entry[f"x{n}"], latency, f"before',
                  'entry[f"x{n}"], latency + 1, f"before'),
